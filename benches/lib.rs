@@ -1,0 +1,1 @@
+//! Criterion benchmarks of the heart, and HTTP benchmarks beside the peers.

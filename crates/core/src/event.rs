@@ -1,0 +1,103 @@
+//! The one event that each request ends in. Access log, metrics and every sink derive from it, so
+//! that they cannot disagree.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, SystemTime};
+
+use http::{Method, Version};
+
+use crate::Reason;
+
+/// What happened to one request. It borrows from the request, so that making one allocates
+/// nothing.
+#[derive(Clone, Debug)]
+pub struct Event<'a> {
+    /// When the request's head was complete, by the wall clock.
+    pub time: SystemTime,
+    /// The request's id, as sent upstream in `X-Request-ID`.
+    pub request_id: &'a str,
+    /// The listener's address as configured.
+    pub listener: &'a str,
+    /// Who asked: the peer, or what a trusted peer says.
+    pub client: IpAddr,
+    /// The connection's other end.
+    pub peer: SocketAddr,
+    /// `http` or `https`.
+    pub scheme: &'static str,
+    /// TLS protocol version such as `TLSv1.3`, if encrypted.
+    pub tls: Option<&'a str>,
+    /// The protocol version of the client's request.
+    pub version: Version,
+    /// The method; `None` if the head could not be read.
+    pub method: Option<&'a Method>,
+    /// The canonical host; empty if the head could not be read.
+    pub host: &'a str,
+    /// The path as received, without the query.
+    pub path: &'a str,
+    /// The query as received.
+    pub query: Option<&'a str>,
+    /// `User-Agent`, if it is readable.
+    pub user_agent: Option<&'a str>,
+    /// `Referer`, if it is readable.
+    pub referer: Option<&'a str>,
+    /// W3C trace id, if the request carries a valid `traceparent`.
+    pub trace_id: Option<&'a str>,
+    /// The route's id, once one was found.
+    pub route: Option<&'a str>,
+    /// The upstream's name, if the route has one.
+    pub upstream: Option<&'a str>,
+    /// The endpoint that answered or failed last.
+    pub endpoint: Option<SocketAddr>,
+    /// The status that was sent, or 499 if the client left before.
+    pub status: u16,
+    /// The status that the upstream sent, if it did.
+    pub upstream_status: Option<u16>,
+    /// Why it was refused or failed; `None` for an ordinary answer.
+    pub reason: Option<Reason>,
+    /// What a stage found, for the log only.
+    pub evidence: Option<&'a str>,
+    /// Attempts on upstream endpoints; 0 if it was never tried.
+    pub attempts: u32,
+    /// Body bytes received from the client.
+    pub request_bytes: u64,
+    /// Body bytes sent to the client.
+    pub response_bytes: u64,
+    /// From the head's arrival to the last byte sent.
+    pub duration: Duration,
+    /// Of that, spent waiting for the upstream: connecting and until its response header.
+    pub upstream_duration: Option<Duration>,
+    /// Whether the connection to the upstream was reused.
+    pub upstream_reused: bool,
+    /// What the WAF found, if it looked.
+    pub waf: Option<&'a WafSummary>,
+    /// Limits that would have refused the request, were they not in dry-run.
+    pub dry_run_limits: &'a [&'a str],
+}
+
+/// What the WAF found in one request, as logs and sinks report it.
+#[derive(Clone, Debug, Default)]
+pub struct WafSummary {
+    /// The anomaly score.
+    pub score: u32,
+    /// Whether the request was (or in detect mode would have been) refused.
+    pub blocked: bool,
+    /// Whether the route only detects.
+    pub detect_only: bool,
+    /// The matches, in the order of the rules, bounded by the engine.
+    pub matches: Vec<WafMatch>,
+}
+
+/// One rule that matched.
+#[derive(Clone, Debug)]
+pub struct WafMatch {
+    /// The rule's number.
+    pub rule: u32,
+    /// The rule's message.
+    pub message: Box<str>,
+    /// What was matched, such as `query:id` or `header:user-agent`.
+    pub target: Box<str>,
+    /// The matched piece, shortened and redacted.
+    pub piece: Box<str>,
+    /// What the rule added to the score.
+    pub score: u32,
+}

@@ -1,0 +1,19 @@
+//! The words that every Tidegate crate speaks: a request as we see it, why one is refused, the
+//! event that each one ends in, time, and the typed values of the configuration.
+//!
+//! There is no I/O here and nothing that knows Pingora.
+
+pub mod clock;
+pub mod denial;
+pub mod event;
+pub mod reason;
+pub mod request;
+pub mod settings;
+pub mod units;
+
+pub use clock::Clock;
+pub use denial::Denial;
+pub use event::Event;
+pub use reason::Reason;
+pub use request::Request;
+pub use settings::SettingsError;

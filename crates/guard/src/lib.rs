@@ -1,0 +1,1 @@
+//! Who may pass now: address sets, connection counts and token buckets.

@@ -1,0 +1,1 @@
+//! One event in; metrics and the access log out.

@@ -1,0 +1,1 @@
+//! For tests: origins, clients, ports and the running binary.

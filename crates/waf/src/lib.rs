@@ -1,0 +1,1 @@
+//! Rules in, a verdict out: the web application firewall.

@@ -1,0 +1,1 @@
+//! The repository's rules, end-to-end and conformance tests.
