@@ -66,6 +66,9 @@ pub struct Event<'a> {
     pub duration: Duration,
     /// Of that, spent waiting for the upstream: connecting and until its response header.
     pub upstream_duration: Option<Duration>,
+    /// Our own part: reading, deciding and writing the head's answer, without waiting for the
+    /// client's body, the upstream or the client to read. `None` if it was not measured.
+    pub overhead: Option<Duration>,
     /// Whether the connection to the upstream was reused.
     pub upstream_reused: bool,
     /// What the WAF found, if it looked.

@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod denial;
 pub mod event;
+pub mod net;
 pub mod reason;
 pub mod request;
 pub mod settings;

@@ -1,1 +1,13 @@
-//! Who may pass now: address sets, connection counts and token buckets.
+//! Who may pass now: address policies, connection counts and token buckets.
+//!
+//! Everything here is pure: time and addresses are arguments, nothing reads a clock, a socket or
+//! a file. State that outlives a reload ([`RateLimit`]'s buckets, [`ConnectionCounts`]) is shared
+//! by reference and carried over by the caller.
+
+pub mod addresses;
+pub mod connections;
+pub mod rate;
+
+pub use addresses::{AddressDenied, AddressPolicy};
+pub use connections::{ConnectionCounts, ConnectionLimits, Slot, TooMany};
+pub use rate::{Decision, RateLimit, RateLimitSettings, TableStats};

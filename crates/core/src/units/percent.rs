@@ -21,6 +21,12 @@ impl Percent {
         Self { basis_points: percent as u16 * 100 }
     }
 
+    /// The share in hundredths of a percent, from 0 to 10,000.
+    #[must_use]
+    pub const fn basis_points(self) -> u16 {
+        self.basis_points
+    }
+
     /// The share as a number from 0 to 1.
     #[must_use]
     pub fn fraction(self) -> f64 {
