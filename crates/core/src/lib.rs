@@ -6,7 +6,10 @@
 pub mod clock;
 pub mod denial;
 pub mod event;
+pub mod forwarded;
+pub mod h2_guard;
 pub mod net;
+pub mod reading;
 pub mod reason;
 pub mod request;
 pub mod settings;
