@@ -5,8 +5,8 @@
 //! The functions are pure. The proxy calls [`read_http1_head`] or [`read_http2_head`] right after
 //! Pingora parsed the head, sends [`Target::path`] upstream instead of the received path, and
 //! removes `Upgrade` when [`Target::upgrade`] says so. As Pingora rewrites illegal bytes in an
-//! HTTP/1 request line before anybody sees it, the connection layer also feeds the wire's bytes to
-//! a [`RequestLine`].
+//! HTTP/1 request line before anybody sees them, the connection layer asks [`check_http1_head`]
+//! about the head on the wire first.
 //!
 //! Decisions where the peers differ:
 //!
@@ -33,7 +33,6 @@ mod method;
 mod path;
 mod refusal;
 mod target;
-mod wire;
 
 use std::borrow::Cow;
 
@@ -42,7 +41,6 @@ use http::{Method, Version};
 
 use fields::{Fields, Protocol};
 pub use refusal::Refusal;
-pub use wire::RequestLine;
 
 use crate::Reason;
 
@@ -118,6 +116,17 @@ pub enum Upgrade {
     Ignored,
     /// A WebSocket handshake (RFC 6455 §4.1).
     WebSocket,
+}
+
+/// Looks at an HTTP/1 head on the wire, before any parser. Pingora turns spaces, control bytes and
+/// everything outside of ASCII in a request line that it cannot parse into percent triplets and
+/// tries again: without this check, [`read_http1_head`] would judge a line that nobody sent.
+///
+/// # Errors
+///
+/// A [`Refusal`] if the head's lines are malformed, ambiguous or too large.
+pub fn check_http1_head(wire: &[u8], rules: &ReadingRules) -> Result<(), Refusal> {
+    target::check_bytes(head::read(wire, rules)?.target)
 }
 
 /// Reads an HTTP/1 head. `raw` is the head as received, from the request line to the empty line;

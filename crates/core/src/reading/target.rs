@@ -38,13 +38,7 @@ impl<'a> Pieces<'a> {
 
 /// Reads the target of an HTTP/1 request line.
 pub(super) fn read<'a>(target: &'a [u8], method: &Method) -> Result<Pieces<'a>, Refusal> {
-    if memchr(b'#', target).is_some() {
-        // RFC 9112 §3.2: no form has a fragment.
-        return Err(Refusal::malformed("a fragment in the target"));
-    }
-    if !target.iter().all(|byte| matches!(byte, b'!'..=b'~')) {
-        return Err(Refusal::malformed("a byte outside of visible ASCII in the target"));
-    }
+    check_bytes(target)?;
     let (authority, default_port, rest) = match target {
         [b'/', ..] => (None, 0, target),
         b"*" => {
@@ -67,6 +61,18 @@ pub(super) fn read<'a>(target: &'a [u8], method: &Method) -> Result<Pieces<'a>, 
     let path = rest.get(..end).unwrap_or(rest);
     let path = if path.is_empty() { b"/" } else { path };
     Ok(Pieces { authority, default_port, path })
+}
+
+/// What no target may hold, whatever its form.
+pub(super) fn check_bytes(target: &[u8]) -> Result<(), Refusal> {
+    if memchr(b'#', target).is_some() {
+        // RFC 9112 §3.2: no form has a fragment.
+        return Err(Refusal::malformed("a fragment in the target"));
+    }
+    if !target.iter().all(|byte| matches!(byte, b'!'..=b'~')) {
+        return Err(Refusal::malformed("a byte outside of visible ASCII in the target"));
+    }
+    Ok(())
 }
 
 /// Reads the pseudo-fields of an HTTP/2 request (RFC 9113 §8.3.1).

@@ -115,6 +115,27 @@ fn request_lines_have_three_words() {
 }
 
 #[test]
+fn a_head_is_checked_before_the_parser_mends_it() {
+    let check = |raw: &[u8]| check_http1_head(raw, &rules()).map_err(|it| it.reason);
+    assert_eq!(check(b"POST /a?b HTTP/1.1\r\nHost: a\r\n\r\n"), Ok(()));
+    for line in [
+        &b"GET /a b HTTP/1.1"[..],
+        b"GET / HTTP/1.1 HTTP/1.1",
+        b"GET /\x00 HTTP/1.1",
+        b"GET /\x7f HTTP/1.1",
+        b"GET /\tx HTTP/1.1",
+        b"GET /\xc3\xa9 HTTP/1.1",
+        b"GET /#x HTTP/1.1",
+        b"G(T / HTTP/1.1",
+    ] {
+        let refusal = check(&[line, b"\r\nHost: a\r\n\r\n"].concat());
+        assert_eq!(refusal, Err(Reason::MalformedRequest), "{line:?}");
+    }
+    assert_eq!(check(b"GET /\rx HTTP/1.1\r\n\r\n"), Err(Reason::AmbiguousRequest));
+    assert_eq!(check(b"GET / HTTP/1.1\n\n"), Err(Reason::AmbiguousRequest));
+}
+
+#[test]
 fn methods_are_known_and_serve() {
     for method in ["TRACE", "TRACK", "CONNECT"] {
         refuses(&format!("{method} / HTTP/1.1\r\nHost: a\r\n\r\n"), Reason::MethodNotAllowed);
