@@ -68,9 +68,7 @@ pub enum ParseNetworkError {
         meant: IpNet,
     },
     /// Neither an address nor a network.
-    #[error(
-        "not an address or network; write one such as 192.0.2.1, 10.0.0.0/8 or 2001:db8::/32"
-    )]
+    #[error("not an address or network; write one such as 192.0.2.1, 10.0.0.0/8 or 2001:db8::/32")]
     Malformed,
 }
 

@@ -1,0 +1,242 @@
+//! What is counted for each upstream and each of its endpoints.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use prometheus::Histogram;
+use tidegate_core::Event;
+use tidegate_core::reason::Fault;
+
+use super::family::{Count, Families, histogram};
+use super::live::OTHER;
+use super::{InFlight, running};
+
+/// The series of one upstream, resolved when the configuration is compiled.
+#[derive(Debug)]
+pub struct UpstreamMetrics {
+    name: Box<str>,
+    duration: Histogram,
+    in_flight: Arc<AtomicI64>,
+    retries: Count,
+    new_connections: Count,
+    reused_connections: Count,
+    endpoints: ArcSwap<Vec<Arc<EndpointMetrics>>>,
+    /// Serialises changes of the list of endpoints.
+    changing: Mutex<()>,
+}
+
+/// The series of one endpoint of one upstream.
+#[derive(Debug)]
+pub struct EndpointMetrics {
+    /// `None` stands for all endpoints beyond the cap.
+    address: Option<SocketAddr>,
+    health: AtomicU8,
+    answered: Count,
+    canceled: Count,
+    failed: Count,
+    server_error: Count,
+}
+
+/// More endpoints than this share one series for each upstream.
+const MAX_ENDPOINTS: usize = 256;
+
+/// From half a millisecond to a minute.
+const DURATION_BOUNDS: [f64; 15] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
+
+impl UpstreamMetrics {
+    pub(super) fn new(name: &str) -> Self {
+        Self {
+            name: name.into(),
+            duration: histogram(&DURATION_BOUNDS),
+            in_flight: Arc::default(),
+            retries: Count::default(),
+            new_connections: Count::default(),
+            reused_connections: Count::default(),
+            endpoints: ArcSwap::default(),
+            changing: Mutex::default(),
+        }
+    }
+
+    /// The value of the label `upstream`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Says which endpoints the upstream has now. Those that it had keep their series, those that
+    /// are gone lose them.
+    pub fn set_endpoints(&self, addresses: &[SocketAddr]) {
+        let _changing = self.changing.lock();
+        let old = self.endpoints.load();
+        let mut wanted = addresses.to_vec();
+        wanted.sort_unstable();
+        wanted.dedup();
+        let beyond = wanted.len() > MAX_ENDPOINTS;
+        wanted.truncate(MAX_ENDPOINTS);
+        let keys = wanted.into_iter().map(Some).chain(beyond.then_some(None));
+        let known = |key| find(&old, key).cloned();
+        let mut list: Vec<_> = keys
+            .map(|key| known(key).unwrap_or_else(|| Arc::new(EndpointMetrics::new(key))))
+            .collect();
+        list.sort_by_key(|endpoint| endpoint.address);
+        self.endpoints.store(Arc::new(list));
+    }
+
+    /// The series of an endpoint, to be kept beside it; `None` if the upstream does not have it.
+    #[must_use]
+    pub fn endpoint(&self, address: SocketAddr) -> Option<Arc<EndpointMetrics>> {
+        let endpoints = self.endpoints.load();
+        find(&endpoints, Some(address)).or_else(|| find(&endpoints, None)).cloned()
+    }
+
+    /// Counts a request as running on the upstream until the guard is dropped.
+    #[must_use]
+    pub fn request_started(&self) -> InFlight {
+        InFlight::new(&self.in_flight)
+    }
+
+    pub(super) fn record(&self, event: &Event<'_>) {
+        self.retries.add(u64::from(event.attempts.saturating_sub(1)));
+        if let Some(duration) = event.upstream_duration {
+            self.duration.observe(duration.as_secs_f64());
+        }
+        let Some(address) = event.endpoint else { return };
+        if event.upstream_status.is_some() {
+            let connections = if event.upstream_reused {
+                &self.reused_connections
+            } else {
+                &self.new_connections
+            };
+            connections.add(1);
+        }
+        let endpoints = self.endpoints.load();
+        if let Some(endpoint) = find(&endpoints, Some(address)).or_else(|| find(&endpoints, None)) {
+            endpoint.outcome(event).add(1);
+        }
+    }
+}
+
+/// The list is sorted by address; what stands for the rest is `None` and comes first.
+fn find(list: &[Arc<EndpointMetrics>], key: Option<SocketAddr>) -> Option<&Arc<EndpointMetrics>> {
+    let at = list.binary_search_by(|endpoint| endpoint.address.cmp(&key)).ok()?;
+    list.get(at)
+}
+
+const UNKNOWN: u8 = 0;
+const HEALTHY: u8 = 1;
+const UNHEALTHY: u8 = 2;
+
+impl EndpointMetrics {
+    fn new(address: Option<SocketAddr>) -> Self {
+        Self {
+            address,
+            health: AtomicU8::new(UNKNOWN),
+            answered: Count::default(),
+            canceled: Count::default(),
+            failed: Count::default(),
+            server_error: Count::default(),
+        }
+    }
+
+    /// Says whether the endpoint takes requests. Without it, no health is shown.
+    pub fn set_healthy(&self, healthy: bool) {
+        self.health.store(if healthy { HEALTHY } else { UNHEALTHY }, Ordering::Relaxed);
+    }
+
+    /// Counts an attempt that failed and is followed by another one. The last attempt of a
+    /// request is counted by [`super::Metrics::record`].
+    pub fn attempt_failed(&self) {
+        self.failed.add(1);
+    }
+
+    fn outcome(&self, event: &Event<'_>) -> &Count {
+        let failed = event.reason.is_some_and(|reason| reason.fault() == Fault::Upstream);
+        match event.upstream_status {
+            _ if failed => &self.failed,
+            Some(500..) => &self.server_error,
+            Some(_) => &self.answered,
+            None => &self.canceled,
+        }
+    }
+}
+
+/// Shows the series of all upstreams.
+pub(super) fn show(upstreams: &[Arc<UpstreamMetrics>], families: &mut Families) {
+    families.histograms(
+        "tidegate_upstream_duration_seconds",
+        "Waiting for an upstream: connecting, and until its response header.",
+        |family| {
+            for upstream in upstreams {
+                family.histogram(&[("upstream", &upstream.name)], &upstream.duration);
+            }
+        },
+    );
+    families.gauges(
+        "tidegate_upstream_requests_in_flight",
+        "Requests that run on an upstream now.",
+        |family| {
+            for upstream in upstreams {
+                family.gauge(&[("upstream", &upstream.name)], running(&upstream.in_flight));
+            }
+        },
+    );
+    families.counters(
+        "tidegate_upstream_retries_total",
+        "Further attempts after one that failed.",
+        |family| {
+            for upstream in upstreams {
+                family.counter(&[("upstream", &upstream.name)], upstream.retries.value());
+            }
+        },
+    );
+    families.counters("tidegate_upstream_connection_uses_total", "Answered requests by whether their connection to the upstream was kept from an earlier one.", |family| {
+    for upstream in upstreams {
+        let name = &*upstream.name;
+        for (reused, count) in
+            [("false", &upstream.new_connections), ("true", &upstream.reused_connections)]
+        {
+            family.counter(&[("upstream", name), ("reused", reused)], count.value());
+        }
+    }
+    });
+    show_endpoints(upstreams, families);
+}
+
+fn show_endpoints(upstreams: &[Arc<UpstreamMetrics>], families: &mut Families) {
+    let mut endpoints = Vec::new();
+    for upstream in upstreams {
+        for endpoint in upstream.endpoints.load().iter() {
+            let address = endpoint.address.map_or_else(|| OTHER.to_owned(), |at| at.to_string());
+            endpoints.push((&*upstream.name, address, Arc::clone(endpoint)));
+        }
+    }
+    families.gauges(
+        "tidegate_upstream_endpoint_healthy",
+        "Whether an endpoint takes requests (1) or is out after failed checks (0).",
+        |family| {
+            for (upstream, address, endpoint) in &endpoints {
+                let health = endpoint.health.load(Ordering::Relaxed);
+                if health != UNKNOWN {
+                    let labels = [("upstream", *upstream), ("endpoint", address)];
+                    family.gauge(&labels, f64::from(u8::from(health == HEALTHY)));
+                }
+            }
+        },
+    );
+    families.counters("tidegate_upstream_requests_total", "Attempts on an endpoint by outcome: answered, server_error (it answered 5xx), failed (no valid answer), canceled (the client left first).", |family| {
+    for (upstream, address, endpoint) in &endpoints {
+        let mut show = |outcome, count: &Count| {
+            let labels = [("upstream", *upstream), ("endpoint", address), ("outcome", outcome)];
+            family.counter_if_any(&labels, count.value());
+        };
+        show("answered", &endpoint.answered);
+        show("canceled", &endpoint.canceled);
+        show("failed", &endpoint.failed);
+        show("server_error", &endpoint.server_error);
+    }
+    });
+}
