@@ -1,1 +1,15 @@
 //! One YAML in, one immutable snapshot out, and the one function that every request passes.
+//!
+//! [`Config::load`] reads the files, [`Snapshot::compile`] makes of them what the request path
+//! uses, and [`admit`] decides about a request. There is no network I/O here, and nothing that
+//! knows Pingora.
+
+pub mod config;
+pub mod pipeline;
+pub mod settings;
+pub mod snapshot;
+
+pub use config::{Config, ConfigError, ConfigErrors};
+pub use pipeline::{Admitted, admit};
+pub use settings::Settings;
+pub use snapshot::Snapshot;

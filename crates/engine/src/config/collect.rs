@@ -1,0 +1,108 @@
+//! All errors at once: read the tree, note the error, take the offending node out, read again.
+//!
+//! What only follows from an earlier error is not reported: a key that is missing because its
+//! value was wrong or its name misspelt, and a map that is incomplete for the same reason.
+
+use rustc_hash::FxHashSet;
+use serde::de::DeserializeOwned;
+
+use super::de::{self, Kind, is_transparent};
+use super::path::{Path, Segment};
+use super::problem::Problem;
+use super::suggest;
+use super::tree::{Entry, Node, Value};
+
+const MAX_ROUNDS: usize = 200;
+
+/// Reads a `T` and adds all that is wrong to `problems`. The tree loses what was wrong. `None`
+/// when not even what is left can be read.
+pub(crate) fn collect<T: DeserializeOwned>(
+    tree: &mut Node,
+    problems: &mut Vec<Problem>,
+) -> Option<T> {
+    let mut pruned = FxHashSet::default();
+    for _ in 0..MAX_ROUNDS {
+        let error = match de::from_tree(tree) {
+            Ok(value) => return Some(value),
+            Err(error) => error,
+        };
+        let kind = error.kind().clone();
+        let problem = error.into_problem();
+        let path = problem.path.clone();
+        if let (Kind::UnknownKey(known), Some(Segment::Key(key))) = (&kind, path.0.last()) {
+            // The misspelt key will also be missing under its right name.
+            let meant = suggest::closest(key, known.iter().copied());
+            pruned.extend(meant.zip(path.parent()).map(|(meant, above)| above.key(meant)));
+        }
+        if !follows(&kind, &path, &pruned, tree) {
+            problems.push(problem);
+        }
+        if path.0.is_empty() || !prune(tree, &path) {
+            return None;
+        }
+        pruned.insert(path);
+    }
+    let message = "there may be more errors than these";
+    problems.push(Problem::at(tree.mark, message).with_hint("correct these first"));
+    None
+}
+
+/// Whether an error is only the consequence of what was pruned before.
+fn follows(kind: &Kind, path: &Path, pruned: &FxHashSet<Path>, tree: &Node) -> bool {
+    match kind {
+        Kind::MissingKey(key) => pruned.contains(&path.key(key)),
+        Kind::UnknownKey(_) => false,
+        Kind::Value => match find(tree, path).map(|node| &node.value) {
+            Some(Value::Map(entries)) => {
+                entries.iter().any(|entry| entry.value.value == Value::Pruned)
+            }
+            Some(Value::Seq(items)) => items.iter().any(|item| item.value == Value::Pruned),
+            _ => false,
+        },
+    }
+}
+
+/// The node at `path`, seen through transparent entries.
+pub(crate) fn find<'t>(tree: &'t Node, path: &Path) -> Option<&'t Node> {
+    path.0.iter().try_fold(tree, |node, segment| match (segment, &node.value) {
+        (Segment::Index(index), Value::Seq(items)) => items.get(*index),
+        (Segment::Key(key), Value::Map(_)) => entry(node.entries(), key).map(|entry| &entry.value),
+        _ => None,
+    })
+}
+
+/// The entry of a key, seen through transparent entries.
+pub(crate) fn entry<'t>(entries: &'t [Entry], key: &str) -> Option<&'t Entry> {
+    entries.iter().find(|entry| entry.key == key).or_else(|| {
+        let transparent = entries.iter().filter(|entry| is_transparent(&entry.key));
+        transparent.flat_map(|outer| outer.value.entries()).find(|entry| entry.key == key)
+    })
+}
+
+fn prune(tree: &mut Node, path: &Path) -> bool {
+    let mut node = tree;
+    for segment in &path.0 {
+        let next = match (segment, &mut node.value) {
+            (Segment::Index(index), Value::Seq(items)) => items.get_mut(*index),
+            (Segment::Key(key), Value::Map(entries)) => entry_mut(entries, key),
+            _ => None,
+        };
+        match next {
+            Some(next) => node = next,
+            None => return false,
+        }
+    }
+    node.value = Value::Pruned;
+    true
+}
+
+fn entry_mut<'t>(entries: &'t mut [Entry], key: &str) -> Option<&'t mut Node> {
+    let own = entries.iter().position(|entry| entry.key == key);
+    match own {
+        Some(position) => entries.get_mut(position).map(|entry| &mut entry.value),
+        None => entries
+            .iter_mut()
+            .filter(|entry| is_transparent(&entry.key))
+            .find_map(|entry| entry.value.get_mut(key)),
+    }
+}

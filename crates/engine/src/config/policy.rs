@@ -1,0 +1,239 @@
+//! Policies: `defaults`, then the named `policies` of a route in their order, then the route's own
+//! policy fields. It happens on the tree, so that each value keeps the place where it was written.
+//!
+//! The last one wins per field. Of the fields in [`MERGED`], whose settings are all optional, the
+//! last one wins per setting: a route may change `timeouts.total` and keep a policy's
+//! `timeouts.connect`. A field written as `~` takes back what came before it.
+
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use super::fields::fields;
+use super::path::Path;
+use super::problem::Problem;
+use super::suggest;
+use super::tree::{Entry, Node, Origin, Value};
+use crate::settings::{PolicySettings, RouteMatch};
+
+/// Where a route's match fields are gathered for serde; no user can write this key.
+pub(crate) const MATCH: &str = "(match)";
+/// Where a route's policy fields are gathered.
+pub(crate) const POLICY: &str = "(policy)";
+
+/// The policy fields that merge setting by setting; all others are replaced as a whole.
+const MERGED: [&str; 5] = ["request_headers", "response_headers", "retries", "timeouts", "waf"];
+
+/// The names of all policy fields.
+pub(crate) fn policy_fields() -> &'static [&'static str] {
+    fields::<PolicySettings>()
+}
+
+/// The names of all fields that say what a route matches.
+pub(crate) fn match_fields() -> &'static [&'static str] {
+    fields::<RouteMatch>()
+}
+
+/// The names that users can write, of those that serde knows.
+pub(crate) fn visible(known: &[&'static str]) -> Vec<&'static str> {
+    let expand = |name: &&'static str| match *name {
+        MATCH => match_fields().to_vec(),
+        POLICY => policy_fields().to_vec(),
+        name => vec![name],
+    };
+    known.iter().flat_map(expand).collect()
+}
+
+/// Gathers each route's match fields and policy fields, which stand side by side in the file.
+pub(crate) fn split(root: &mut Node) {
+    for route in routes(root) {
+        let mark = route.mark;
+        let Value::Map(entries) = &mut route.value else { continue };
+        let take = |entries: &mut Vec<Entry>, names: &[&str], key: &str| {
+            let (taken, rest) = std::mem::take(entries)
+                .into_iter()
+                .partition(|entry| names.contains(&entry.key.as_str()));
+            *entries = rest;
+            let value = Node::new(Value::Map(taken), mark);
+            Entry { key: key.to_owned(), key_mark: mark, value }
+        };
+        let matches = take(entries, match_fields(), MATCH);
+        let policy = take(entries, policy_fields(), POLICY);
+        entries.insert(0, matches);
+        entries.push(policy);
+    }
+}
+
+fn routes(root: &mut Node) -> &mut [Node] {
+    match root.get_mut("routes").map(|routes| &mut routes.value) {
+        Some(Value::Seq(routes)) => routes,
+        _ => &mut [],
+    }
+}
+
+/// Gives each route the policy fields that it inherits. The routes must be [`split`].
+pub(crate) fn merge(root: &mut Node, problems: &mut Vec<Problem>) {
+    let defaults = root.get("defaults").map(|node| Layer {
+        node: node.clone(),
+        path: Path::default().key("defaults"),
+        label: "defaults".into(),
+    });
+    let named: FxHashMap<String, Layer> = root
+        .get("policies")
+        .map(Node::entries)
+        .unwrap_or_default()
+        .iter()
+        .map(|entry| (entry.key.clone(), Layer::named(entry)))
+        .collect();
+    for (index, route) in routes(root).iter_mut().enumerate() {
+        let path = Path::default().key("routes").index(index);
+        let mut layers: Vec<&Layer> = defaults.iter().collect();
+        layers.extend(chosen(route, &path, &named, problems));
+        if let Some(policy) = route.get_mut(POLICY) {
+            apply(policy, &layers);
+        }
+    }
+}
+
+/// A set of policy fields that routes inherit.
+struct Layer {
+    node: Node,
+    path: Path,
+    label: String,
+}
+
+impl Layer {
+    fn named(entry: &Entry) -> Self {
+        Self {
+            node: entry.value.clone(),
+            path: Path::default().key("policies").key(&entry.key),
+            label: format!("policy {}", entry.key),
+        }
+    }
+}
+
+/// The policies that a route names.
+fn chosen<'l>(
+    route: &Node,
+    path: &Path,
+    named: &'l FxHashMap<String, Layer>,
+    problems: &mut Vec<Problem>,
+) -> Vec<&'l Layer> {
+    let mut layers = Vec::new();
+    let Some(Value::Seq(names)) = route.get("policies").map(|node| &node.value) else {
+        return layers;
+    };
+    for (position, node) in names.iter().enumerate() {
+        let Value::String(name) = &node.value else { continue };
+        match named.get(name) {
+            Some(layer) => layers.push(layer),
+            None => {
+                let hint = suggest::hint(name, named.keys().map(String::as_str));
+                let problem = Problem::at(node.mark, format!("no policy is called `{name}`"))
+                    .with_path(path.key("policies").index(position));
+                problems.push(Problem { hint, ..problem });
+            }
+        }
+    }
+    layers
+}
+
+/// Puts the layers below a route's own fields.
+fn apply(own: &mut Node, layers: &[&Layer]) {
+    let mut merged: Vec<Entry> = Vec::new();
+    for layer in layers {
+        for entry in layer.node.entries() {
+            let origin = Origin { path: layer.path.key(&entry.key), label: layer.label.clone() };
+            lay(&mut merged, inherited(entry, &Arc::new(origin)));
+        }
+    }
+    if let Value::Map(entries) = &mut own.value {
+        for entry in std::mem::take(entries) {
+            lay(&mut merged, entry);
+        }
+        *entries = merged;
+    }
+}
+
+/// A layer's field, marked with where it came from.
+fn inherited(entry: &Entry, origin: &Arc<Origin>) -> Entry {
+    let mut entry = entry.clone();
+    if let (true, Value::Map(inner)) = (is_merged(&entry.key), &mut entry.value.value) {
+        for inner in inner {
+            let path = origin.path.key(&inner.key);
+            inner.value.origin = Some(Arc::new(Origin { path, label: origin.label.clone() }));
+        }
+    }
+    entry.value.origin = Some(Arc::clone(origin));
+    entry
+}
+
+fn is_merged(key: &str) -> bool {
+    MERGED.contains(&key)
+}
+
+/// Puts one field over what is there.
+fn lay(merged: &mut Vec<Entry>, upper: Entry) {
+    let Some(lower) = merged.iter_mut().find(|lower| lower.key == upper.key) else {
+        merged.push(upper);
+        return;
+    };
+    match (is_merged(&upper.key), &mut lower.value.value, &upper.value.value) {
+        (true, Value::Map(_), Value::Map(_)) => {
+            let below = std::mem::replace(lower, upper);
+            if let (Value::Map(below), Value::Map(above)) =
+                (below.value.value, &mut lower.value.value)
+            {
+                let kept = |entry: &Entry| !above.iter().any(|upper| upper.key == entry.key);
+                let mut kept: Vec<Entry> = below.into_iter().filter(kept).collect();
+                kept.append(above);
+                *above = kept;
+            }
+        }
+        _ => *lower = upper,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::tree;
+
+    #[track_caller]
+    fn check(text: &str, expected: &str) {
+        let mut root = tree::parse(text, 0).unwrap();
+        split(&mut root);
+        let mut problems = Vec::new();
+        merge(&mut root, &mut problems);
+        assert_eq!(problems, []);
+        let Some(Value::Seq(routes)) = root.get("routes").map(|node| &node.value) else { panic!() };
+        assert_eq!(*routes[0].get(POLICY).unwrap(), tree::parse(expected, 0).unwrap());
+    }
+
+    #[test]
+    fn the_last_one_wins_per_field() {
+        check(
+            "{defaults: {max_body: 1MiB, deny: [10.0.0.1]}, policies: {a: {max_body: 2MiB}, b: {max_body: 3MiB}}, \
+             routes: [{path: /, policies: [b, a]}]}",
+            "{max_body: 2MiB, deny: [10.0.0.1]}",
+        );
+        check(
+            "{policies: {a: {deny: [10.0.0.1]}}, routes: [{policies: [a], deny: [10.0.0.2]}]}",
+            "{deny: [10.0.0.2]}",
+        );
+    }
+
+    #[test]
+    fn settings_of_optional_parts_merge_one_level_deep() {
+        check(
+            "{defaults: {timeouts: {connect: 1s, total: 9s}, waf: {exclude: [{tags: [a]}]}}, \
+             routes: [{timeouts: {total: 5s}, waf: {mode: detect}}]}",
+            "{timeouts: {connect: 1s, total: 5s}, waf: {exclude: [{tags: [a]}], mode: detect}}",
+        );
+    }
+
+    #[test]
+    fn a_tilde_takes_back_what_came_before() {
+        check("{defaults: {max_body: 1MiB}, routes: [{max_body: ~}]}", "{max_body: ~}");
+    }
+}

@@ -1,0 +1,194 @@
+//! [`admit`]: the fixed way of a request through every stage that may refuse it.
+//!
+//! Bans belong between route and addresses, who asks (tokens, scopes, limits by identity) after
+//! the web application firewall; they are not written yet. Reading the body, choosing an endpoint
+//! and everything else that waits is the proxy's.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderValue, header};
+use tidegate_core::event::WafSummary;
+use tidegate_core::{Denial, Reason, Request};
+use tidegate_guard::rate::{RATE_LIMIT, RATE_LIMIT_POLICY};
+use tidegate_traffic::Lookup;
+use tidegate_waf::{Inspection, Verdict};
+
+use crate::snapshot::{Route, Snapshot};
+
+/// Decides about a request's head. A route with a body to inspect says so in
+/// [`Admitted::body_cap`].
+///
+/// # Errors
+///
+/// The first stage's refusal, with what was known by then.
+pub fn admit(snapshot: &Snapshot, request: &Request<'_>) -> Result<Admitted, Box<Refused>> {
+    let (route, matched_len) = find_route(snapshot, request)?;
+    let mut admitted = Admitted::new(route, matched_len);
+    admitted.check_address(request)?;
+    admitted.take_tokens(request)?;
+    admitted.inspect_head(request)?;
+    Ok(admitted)
+}
+
+/// A request that may pass; only [`admit`] makes one.
+#[derive(Debug)]
+pub struct Admitted {
+    route: Arc<Route>,
+    matched_len: usize,
+    limits: Vec<(HeaderValue, HeaderValue)>,
+    /// Which of the route's limits would have refused, by position.
+    dry_run: u64,
+    inspection: Option<Inspection>,
+    body_cap: Option<usize>,
+}
+
+/// A refused request, with what was known when it was refused.
+#[derive(Debug)]
+pub struct Refused {
+    /// The refusal.
+    pub denial: Denial,
+    /// The route, if one was found.
+    pub route: Option<Arc<Route>>,
+    /// What the web application firewall found, if it looked.
+    pub waf: Option<WafSummary>,
+    /// Limits that would have refused, were they not in dry-run.
+    pub dry_run_limits: Vec<Box<str>>,
+}
+
+impl Admitted {
+    fn new(route: &Arc<Route>, matched_len: usize) -> Self {
+        Self {
+            route: Arc::clone(route),
+            matched_len,
+            limits: Vec::new(),
+            dry_run: 0,
+            inspection: None,
+            body_cap: None,
+        }
+    }
+
+    /// The request's route.
+    #[must_use]
+    pub fn route(&self) -> &Arc<Route> {
+        &self.route
+    }
+
+    /// How many bytes of the canonical path the route's own path took, for rewrite and redirect.
+    #[must_use]
+    pub fn matched_len(&self) -> usize {
+        self.matched_len
+    }
+
+    /// How many bytes of the body are to be held back for [`Admitted::inspect_body`]; `None` if
+    /// the body is not inspected.
+    #[must_use]
+    pub fn body_cap(&self) -> Option<usize> {
+        self.body_cap
+    }
+
+    /// Decides about the body's beginning, once, before any of it goes upstream. `complete` says
+    /// that nothing follows.
+    ///
+    /// # Errors
+    ///
+    /// The firewall's refusal.
+    pub fn inspect_body(
+        &mut self,
+        content_type: Option<&str>,
+        bytes: &[u8],
+        complete: bool,
+    ) -> Result<(), Box<Denial>> {
+        let Some(inspection) = &mut self.inspection else { return Ok(()) };
+        match inspection.body(content_type, bytes, complete) {
+            Verdict::Pass => Ok(()),
+            Verdict::Block(denial) => Err(Box::new(denial)),
+        }
+    }
+
+    /// What the web application firewall found so far; `None` if nothing.
+    #[must_use]
+    pub fn waf_summary(&self) -> Option<WafSummary> {
+        self.inspection.as_ref().and_then(Inspection::summary)
+    }
+
+    /// The names of limits that would have refused, were they not in dry-run.
+    pub fn dry_run_limits(&self) -> impl Iterator<Item = &str> {
+        let marked = |(index, _): &(usize, _)| self.dry_run & (1 << (index % 64)) != 0;
+        let limits = self.route.rate_limits.iter().enumerate().filter(marked);
+        limits.map(|(_, limit)| limit.name())
+    }
+
+    /// Adds `RateLimit` and `RateLimit-Policy` to a response.
+    pub fn append_rate_headers(&self, headers: &mut HeaderMap) {
+        for (left, policy) in &self.limits {
+            headers.append(RATE_LIMIT, left.clone());
+            headers.append(RATE_LIMIT_POLICY, policy.clone());
+        }
+    }
+
+    fn check_address(&self, request: &Request<'_>) -> Result<(), Box<Refused>> {
+        self.route.addresses.check(request.client).map_err(|denied| self.refuse(denied.into()))
+    }
+
+    fn take_tokens(&mut self, request: &Request<'_>) -> Result<(), Box<Refused>> {
+        let route = Arc::clone(&self.route);
+        for (index, limit) in route.rate_limits.iter().enumerate() {
+            let decision = limit.check(request, &route.id, request.received_at);
+            if decision.refuses() {
+                return Err(self.refuse(decision.denial()));
+            }
+            if decision.would_refuse() {
+                self.dry_run |= 1 << (index % 64);
+            }
+            if !decision.dry_run {
+                self.limits.push(decision.headers());
+            }
+        }
+        Ok(())
+    }
+
+    fn inspect_head(&mut self, request: &Request<'_>) -> Result<(), Box<Refused>> {
+        if self.route.waf.is_off() {
+            return Ok(());
+        }
+        let inspection = self.inspection.insert(self.route.waf.begin());
+        match inspection.head(request) {
+            Verdict::Pass => {
+                self.body_cap = self.route.waf.wants_body(request);
+                Ok(())
+            }
+            Verdict::Block(denial) => Err(self.refuse(denial)),
+        }
+    }
+
+    fn refuse(&self, denial: Denial) -> Box<Refused> {
+        Box::new(Refused {
+            denial,
+            route: Some(Arc::clone(&self.route)),
+            waf: self.waf_summary(),
+            dry_run_limits: self.dry_run_limits().map(Box::from).collect(),
+        })
+    }
+}
+
+fn find_route<'s>(
+    snapshot: &'s Snapshot,
+    request: &Request<'_>,
+) -> Result<(&'s Arc<Route>, usize), Box<Refused>> {
+    let denial = match snapshot.router().find(request) {
+        Lookup::Found { route, matched_len } => match snapshot.routes().get(route) {
+            Some(route) => return Ok((route, matched_len)),
+            None => Denial::new(Reason::Internal).with_evidence("a route that does not exist"),
+        },
+        Lookup::MethodNotAllowed(methods) => {
+            let mut denial = Denial::new(Reason::MethodNotAllowed);
+            let names: Vec<&str> = methods.iter().map(http::Method::as_str).collect();
+            if let Ok(allow) = HeaderValue::try_from(names.join(", ")) {
+                denial.headers.insert(header::ALLOW, allow);
+            }
+            denial
+        }
+        Lookup::NotFound => Denial::new(Reason::NoRoute),
+    };
+    Err(Box::new(Refused { denial, route: None, waf: None, dry_run_limits: Vec::new() }))
+}

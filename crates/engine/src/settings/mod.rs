@@ -1,0 +1,62 @@
+//! Every key of the configuration, as typed settings. What belongs to one feature stands in that
+//! feature's crate; here is what they are put together from.
+
+mod limits;
+mod listener;
+mod route;
+mod server;
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use tidegate_core::forwarded::ForwardedHeader;
+use tidegate_core::net::Network;
+use tidegate_observe::AccessLogSettings;
+use tidegate_traffic::UpstreamSettings;
+
+pub use self::limits::LimitsSettings;
+pub use self::listener::{
+    Alpn, BindAddress, CertificateSettings, ClientAuthMode, ClientAuthSettings, ListenerSettings,
+    ProxyProtocolSettings, TlsSettings, TlsVersion,
+};
+pub use self::route::{PolicySettings, RateLimits, RouteSettings, Target};
+pub use self::server::{AdminSettings, Secret, ServerSettings};
+pub use tidegate_traffic::RouteMatch;
+
+/// The configuration of Tidegate.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq)]
+#[serde(default, deny_unknown_fields, rename_all = "snake_case")]
+pub struct Settings {
+    /// Further files, as globs relative to this file. At the top level their lists append and
+    /// their maps merge; what is given twice is an error. A reload applies it.
+    pub include: Vec<String>,
+    /// The process itself.
+    pub server: ServerSettings,
+    /// The admin listener: health, metrics, state and mutations.
+    pub admin: AdminSettings,
+    /// Where and how requests are logged; `off` switches the log off. Default: JSON lines on
+    /// standard output. A reload applies it.
+    pub access_log: AccessLogSettings,
+    /// Peers whose `X-Forwarded-For` or `Forwarded` is believed, such as a CDN in front. Default:
+    /// nobody. A reload applies it.
+    pub trusted_proxies: Vec<Network>,
+    /// Which field the trusted proxies write. Default: `x_forwarded_for`. A reload applies it.
+    pub forwarded_header: ForwardedHeader,
+    /// Limits on connections and messages, all finite by default.
+    pub limits: LimitsSettings,
+    /// Where clients connect. Certificates are reloaded; a changed set of addresses needs a
+    /// restart or an upgrade.
+    pub listeners: Vec<ListenerSettings>,
+    /// Policy fields that apply to every route, unless a policy or the route says otherwise. A
+    /// reload applies them.
+    pub defaults: PolicySettings,
+    /// Named sets of policy fields, for routes to use in `policies`. A reload applies them.
+    pub policies: BTreeMap<String, PolicySettings>,
+    /// What goes where. Their order in the file does not matter: an exact host goes before a
+    /// wildcard before any host, an exact path before the longest prefix before a regular
+    /// expression, then methods, then the number of conditions. A reload applies them.
+    pub routes: Vec<RouteSettings>,
+    /// The groups of endpoints that routes send requests to, by name. A reload applies them.
+    pub upstreams: BTreeMap<String, UpstreamSettings>,
+}

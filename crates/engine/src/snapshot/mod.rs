@@ -1,0 +1,129 @@
+//! [`Snapshot`]: all that the request path reads, immutable, made from one configuration.
+//!
+//! Start, `check` and reload all go through [`Snapshot::compile`]. It opens no connection and
+//! changes nothing of the previous snapshot: buckets and endpoint state are shared by stable id,
+//! so a configuration that is refused leaves no trace.
+
+mod files;
+mod listeners;
+mod policies;
+mod routes;
+mod upstreams;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+use tidegate_core::SettingsError;
+use tidegate_core::net::AddressSet;
+use tidegate_guard::RateLimit;
+use tidegate_traffic::{Pool, Router};
+use tidegate_waf::RuleSet;
+
+use self::policies::Policies;
+pub use self::routes::{Action, Route, Timeouts};
+use crate::config::{Config, ConfigErrors};
+use crate::settings::Settings;
+
+/// One configuration, compiled.
+#[derive(Debug)]
+pub struct Snapshot {
+    settings: Settings,
+    effective: String,
+    router: Router,
+    routes: Vec<Arc<Route>>,
+    pools: BTreeMap<String, Arc<Pool>>,
+    rate_limits: FxHashMap<String, Arc<RateLimit>>,
+    trusted_proxies: AddressSet,
+    rules: Arc<RuleSet>,
+}
+
+impl Snapshot {
+    /// Compiles a configuration. What outlives a reload is taken over from `previous`.
+    ///
+    /// # Errors
+    ///
+    /// Everything that makes no sense, such as unknown names, ambiguous or unreachable routes,
+    /// addresses in conflict and certificate files that cannot be read.
+    pub fn compile(config: &Config, previous: Option<&Self>) -> Result<Self, ConfigErrors> {
+        let settings = &config.settings;
+        let mut errors = Vec::new();
+        let rules = rules(previous).map_err(|error| config.errors(vec![error]))?;
+        listeners::check(config, &mut errors);
+        let pools = upstreams::compile(&settings.upstreams, previous, &mut errors);
+        let mut policies = Policies::new(config, previous, Arc::clone(&rules));
+        policies.check_named(&mut errors);
+        let routes = routes::compile(config, &pools, &mut policies, &mut errors);
+        let router = routes::router(settings, &mut errors);
+        match (router, errors.is_empty()) {
+            (Some(router), true) => Ok(Self {
+                effective: config.effective(),
+                router,
+                routes,
+                pools,
+                rate_limits: policies.into_rate_limits(),
+                trusted_proxies: AddressSet::new(&settings.trusted_proxies),
+                rules,
+                settings: settings.clone(),
+            }),
+            _ => Err(config.errors(errors)),
+        }
+    }
+
+    /// The settings that it was compiled from: listeners, limits, timeouts and the rest.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The merged configuration as YAML, secrets hidden.
+    #[must_use]
+    pub fn effective(&self) -> &str {
+        &self.effective
+    }
+
+    /// Finds the route of a request.
+    #[must_use]
+    pub fn router(&self) -> &Router {
+        &self.router
+    }
+
+    /// The routes, by the indices that the router gives.
+    #[must_use]
+    pub fn routes(&self) -> &[Arc<Route>] {
+        &self.routes
+    }
+
+    /// The upstreams' pools, by name.
+    #[must_use]
+    pub fn pools(&self) -> &BTreeMap<String, Arc<Pool>> {
+        &self.pools
+    }
+
+    /// Every rate limit once, in no order.
+    pub fn rate_limits(&self) -> impl Iterator<Item = &Arc<RateLimit>> {
+        self.rate_limits.values()
+    }
+
+    /// The peers whose `X-Forwarded-For` or `Forwarded` is believed.
+    #[must_use]
+    pub fn trusted_proxies(&self) -> &AddressSet {
+        &self.trusted_proxies
+    }
+
+    /// The rules of the web application firewall.
+    #[must_use]
+    pub fn rules(&self) -> &Arc<RuleSet> {
+        &self.rules
+    }
+}
+
+/// The built-in rules; they do not change while the process runs.
+fn rules(previous: Option<&Snapshot>) -> Result<Arc<RuleSet>, SettingsError> {
+    match previous {
+        Some(previous) => Ok(Arc::clone(&previous.rules)),
+        None => RuleSet::builtin().map_err(|error| {
+            SettingsError::new(["waf"], format!("the built-in rules are broken: {error}"))
+        }),
+    }
+}

@@ -1,0 +1,187 @@
+//! Policy fields, compiled. What several routes inherit is compiled once and shared.
+
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+use tidegate_core::SettingsError;
+use tidegate_guard::{AddressPolicy, RateLimit};
+use tidegate_traffic::filters::{HeaderFilter, HeaderFilterSettings};
+use tidegate_waf::{Policy as WafPolicy, RuleSet, WafSettings};
+
+use super::Snapshot;
+use crate::config::Config;
+use crate::settings::PolicySettings;
+
+/// The parts of a policy that need compiling.
+#[derive(Debug)]
+pub(super) struct Policy {
+    pub(super) addresses: Arc<AddressPolicy>,
+    pub(super) rate_limits: Vec<Arc<RateLimit>>,
+    pub(super) waf: WafPolicy,
+    pub(super) request_headers: HeaderFilter,
+    pub(super) response_headers: HeaderFilter,
+}
+
+/// Compiles policies, and remembers what was compiled already.
+pub(super) struct Policies<'c> {
+    config: &'c Config,
+    previous: Option<&'c Snapshot>,
+    rules: Arc<RuleSet>,
+    addresses: FxHashMap<String, Arc<AddressPolicy>>,
+    rate_limits: FxHashMap<String, Arc<RateLimit>>,
+    waf: FxHashMap<String, WafPolicy>,
+}
+
+impl<'c> Policies<'c> {
+    pub(super) fn new(
+        config: &'c Config,
+        previous: Option<&'c Snapshot>,
+        rules: Arc<RuleSet>,
+    ) -> Self {
+        Self {
+            config,
+            previous,
+            rules,
+            addresses: FxHashMap::default(),
+            rate_limits: FxHashMap::default(),
+            waf: FxHashMap::default(),
+        }
+    }
+
+    /// Notes what is wrong with `defaults` and `policies`, whether a route uses them or not.
+    pub(super) fn check_named(&mut self, errors: &mut Vec<SettingsError>) {
+        let settings = &self.config.settings;
+        let mut unused = Self::new(self.config, None, Arc::clone(&self.rules));
+        let _checked = unused.compile(&settings.defaults, &["defaults"], "", errors);
+        for (name, policy) in &settings.policies {
+            let _checked = unused.compile(policy, &["policies", name], "", errors);
+        }
+    }
+
+    /// Compiles the policy at `path`, which belongs to the route with this id.
+    pub(super) fn compile(
+        &mut self,
+        settings: &PolicySettings,
+        path: &[&str],
+        route: &str,
+        errors: &mut Vec<SettingsError>,
+    ) -> Policy {
+        let mut own = Vec::new();
+        let policy = Policy {
+            addresses: self.addresses(settings, path, &mut own),
+            rate_limits: self.rate_limits(settings, path, route, &mut own),
+            waf: self.waf(settings.waf.as_ref(), &mut own),
+            request_headers: headers(&settings.request_headers, "request_headers", &mut own),
+            response_headers: headers(&settings.response_headers, "response_headers", &mut own),
+        };
+        errors.extend(own.into_iter().map(|error| error.under(path.iter().copied())));
+        policy
+    }
+
+    /// All limits by their stable ids.
+    pub(super) fn into_rate_limits(self) -> FxHashMap<String, Arc<RateLimit>> {
+        self.rate_limits
+    }
+
+    fn addresses(
+        &mut self,
+        settings: &PolicySettings,
+        path: &[&str],
+        errors: &mut Vec<SettingsError>,
+    ) -> Arc<AddressPolicy> {
+        if settings.allow.is_none() && settings.deny.is_none() {
+            return Arc::default();
+        }
+        let origin = |field| self.origin(path, field);
+        let key = format!("{} {}", origin("allow"), origin("deny"));
+        if let Some(known) = self.addresses.get(&key) {
+            return Arc::clone(known);
+        }
+        let deny = settings.deny.as_deref().unwrap_or_default();
+        match AddressPolicy::compile(settings.allow.as_deref(), deny) {
+            Ok(policy) => {
+                let policy = Arc::new(policy);
+                self.addresses.insert(key, Arc::clone(&policy));
+                policy
+            }
+            Err(found) => {
+                errors.extend(found);
+                Arc::default()
+            }
+        }
+    }
+
+    fn rate_limits(
+        &mut self,
+        settings: &PolicySettings,
+        path: &[&str],
+        route: &str,
+        errors: &mut Vec<SettingsError>,
+    ) -> Vec<Arc<RateLimit>> {
+        let Some(limits) = &settings.rate_limit else { return Vec::new() };
+        let origin = match self.origin(path, "rate_limit") {
+            own if own.starts_with("routes[") => format!("route {route}"),
+            inherited => inherited,
+        };
+        let mut compiled = Vec::with_capacity(limits.0.len());
+        for (index, limit) in limits.0.iter().enumerate() {
+            let number = index.to_string();
+            let id = format!("{origin} {}", limit.name.as_ref().unwrap_or(&number));
+            if let Some(known) = self.rate_limits.get(&id) {
+                compiled.push(Arc::clone(known));
+                continue;
+            }
+            let carried = self.previous.and_then(|previous| previous.rate_limits.get(&id));
+            match RateLimit::compile(&id, limit, carried.map(Arc::as_ref)) {
+                Ok(limit) => {
+                    let limit = Arc::new(limit);
+                    self.rate_limits.insert(id, Arc::clone(&limit));
+                    compiled.push(limit);
+                }
+                Err(found) => errors
+                    .extend(found.into_iter().map(|error| error.under(["rate_limit", &number]))),
+            }
+        }
+        compiled
+    }
+
+    fn waf(
+        &mut self,
+        settings: Option<&WafSettings>,
+        errors: &mut Vec<SettingsError>,
+    ) -> WafPolicy {
+        let Some(settings) = settings else { return WafPolicy::off() };
+        let key = format!("{settings:?}");
+        if let Some(known) = self.waf.get(&key) {
+            return known.clone();
+        }
+        match WafPolicy::compile(settings, Arc::clone(&self.rules)) {
+            Ok(policy) => {
+                self.waf.insert(key, policy.clone());
+                policy
+            }
+            Err(found) => {
+                errors.extend(found.into_iter().map(|error| error.under(["waf"])));
+                WafPolicy::off()
+            }
+        }
+    }
+
+    fn origin(&self, path: &[&str], field: &str) -> String {
+        let path: Vec<String> =
+            path.iter().copied().chain([field]).map(ToOwned::to_owned).collect();
+        self.config.origin(&path)
+    }
+}
+
+fn headers(
+    settings: &Option<HeaderFilterSettings>,
+    field: &str,
+    errors: &mut Vec<SettingsError>,
+) -> HeaderFilter {
+    let settings = settings.clone().unwrap_or_default();
+    HeaderFilter::compile(&settings).unwrap_or_else(|found| {
+        errors.extend(found.into_iter().map(|error| error.under([field])));
+        HeaderFilter::default()
+    })
+}

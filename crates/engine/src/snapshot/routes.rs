@@ -1,0 +1,212 @@
+//! Routes: what each does with a request, and the router that finds them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustc_hash::FxHashMap;
+use tidegate_core::SettingsError;
+use tidegate_core::units::{ByteSize, Span};
+use tidegate_guard::{AddressPolicy, RateLimit};
+use tidegate_traffic::filters::{HeaderFilter, Redirect, Rewrite};
+use tidegate_traffic::settings::TimeoutSettings;
+use tidegate_traffic::{Pool, Router};
+use tidegate_waf::Policy as WafPolicy;
+
+use super::policies::Policies;
+use crate::config::{Config, suggestion};
+use crate::settings::{RouteSettings, Settings, Target};
+
+const DEFAULT_MAX_BODY: ByteSize = ByteSize::mib(10);
+
+/// One route, compiled.
+#[derive(Debug)]
+pub struct Route {
+    /// Its stable name in logs and metrics.
+    pub id: Box<str>,
+    /// What happens to a request that passes.
+    pub action: Action,
+    /// Who may ask.
+    pub addresses: Arc<AddressPolicy>,
+    /// How often they may ask; each must have a token.
+    pub rate_limits: Vec<Arc<RateLimit>>,
+    /// What the web application firewall looks at here.
+    pub waf: WafPolicy,
+    /// Changes to the request's fields.
+    pub request_headers: HeaderFilter,
+    /// Changes to the response's fields.
+    pub response_headers: HeaderFilter,
+    /// How long the upstream may take.
+    pub timeouts: Timeouts,
+    /// Further endpoints tried when a connection cannot be made.
+    pub retries: u8,
+    /// The largest request body, in bytes.
+    pub max_body: u64,
+}
+
+/// What happens to a request that passes.
+#[derive(Debug)]
+pub enum Action {
+    /// It goes to an endpoint of the pool.
+    Proxy {
+        /// The upstream's endpoints.
+        pool: Arc<Pool>,
+        /// Changes to path and host.
+        rewrite: Option<Rewrite>,
+    },
+    /// It is answered with a redirect.
+    Redirect(Redirect),
+}
+
+/// How long the upstream may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Until the connection stands, TLS included.
+    pub connect: Duration,
+    /// From the request sent to the response header.
+    pub first_byte: Duration,
+    /// Between two reads of the response body.
+    pub between_bytes: Duration,
+    /// For the whole exchange; `None` means no limit.
+    pub total: Option<Duration>,
+}
+
+impl Timeouts {
+    fn new(settings: TimeoutSettings) -> Self {
+        let or = |span: Option<Span>, seconds| span.unwrap_or(Span::seconds(seconds)).0;
+        Self {
+            connect: or(settings.connect, 2),
+            first_byte: or(settings.first_byte, 30),
+            between_bytes: or(settings.between_bytes, 30),
+            total: settings.total.map(|span| span.0).filter(|span| !span.is_zero()),
+        }
+    }
+}
+
+/// Compiles the routes; one with errors is left out.
+pub(super) fn compile(
+    config: &Config,
+    pools: &BTreeMap<String, Arc<Pool>>,
+    policies: &mut Policies<'_>,
+    errors: &mut Vec<SettingsError>,
+) -> Vec<Arc<Route>> {
+    let settings = &config.settings;
+    if settings.routes.is_empty() {
+        errors.push(
+            SettingsError::new(["routes"], "there is no route")
+                .with_hint("add `routes: [{ path: /, to: <upstream> }]`"),
+        );
+    }
+    check_ids(&settings.routes, errors);
+    let mut routes = Vec::with_capacity(settings.routes.len());
+    for (index, route) in settings.routes.iter().enumerate() {
+        let index = index.to_string();
+        let id = route.matches.id();
+        let policy = policies.compile(&route.policy, &["routes", &index], &id, errors);
+        let mut own = Vec::new();
+        check_timeouts(route, &mut own);
+        let action = action(route, settings, pools, &mut own);
+        errors.extend(own.into_iter().map(|error| error.under(["routes", &index])));
+        let Some(action) = action else { continue };
+        routes.push(Arc::new(Route {
+            id: id.into(),
+            action,
+            addresses: policy.addresses,
+            rate_limits: policy.rate_limits,
+            waf: policy.waf,
+            request_headers: policy.request_headers,
+            response_headers: policy.response_headers,
+            timeouts: Timeouts::new(route.policy.timeouts.unwrap_or_default()),
+            retries: route.policy.retries.unwrap_or_default().attempts,
+            max_body: route.policy.max_body.unwrap_or(DEFAULT_MAX_BODY).0,
+        }));
+    }
+    routes
+}
+
+/// Compiles the router over all routes.
+pub(super) fn router(settings: &Settings, errors: &mut Vec<SettingsError>) -> Option<Router> {
+    let matches = settings.routes.iter().map(|route| route.matches.clone()).collect();
+    Router::compile(matches)
+        .map_err(|found| {
+            errors.extend(
+                found
+                    .into_iter()
+                    .map(|error| error.error.under(["routes", &error.route.to_string()])),
+            );
+        })
+        .ok()
+}
+
+fn check_ids(routes: &[RouteSettings], errors: &mut Vec<SettingsError>) {
+    let mut seen = FxHashMap::default();
+    for (index, route) in routes.iter().enumerate() {
+        let Some(id) = &route.matches.id else { continue };
+        if let Some(first) = seen.insert(id, index) {
+            let message = format!("the id `{id}` is taken by routes[{first}]");
+            errors.push(SettingsError::new(["routes", &index.to_string(), "id"], message));
+        }
+    }
+}
+
+fn check_timeouts(route: &RouteSettings, errors: &mut Vec<SettingsError>) {
+    let timeouts = route.policy.timeouts.unwrap_or_default();
+    let waits = [
+        ("connect", timeouts.connect),
+        ("first_byte", timeouts.first_byte),
+        ("between_bytes", timeouts.between_bytes),
+    ];
+    for (name, span) in waits {
+        if span.is_some_and(|span| span.0.is_zero()) {
+            errors.push(
+                SettingsError::new(["timeouts", name], "no upstream answers in no time")
+                    .with_hint("remove the key to get the default"),
+            );
+        }
+    }
+}
+
+fn action(
+    route: &RouteSettings,
+    settings: &Settings,
+    pools: &BTreeMap<String, Arc<Pool>>,
+    errors: &mut Vec<SettingsError>,
+) -> Option<Action> {
+    match (&route.to, &route.redirect) {
+        (Some(Target::Upstream(name)), None) => {
+            let rewrite = route.rewrite.as_ref().map(Rewrite::compile).transpose();
+            let rewrite = rewrite.map_err(|found| {
+                errors.extend(found.into_iter().map(|error| error.under(["rewrite"])));
+            });
+            if !settings.upstreams.contains_key(name) {
+                let error = SettingsError::new(["to"], format!("no upstream is called `{name}`"));
+                let hint = suggestion(name, settings.upstreams.keys().map(String::as_str));
+                errors.push(SettingsError { hint, ..error });
+            }
+            let pool = Arc::clone(pools.get(name)?);
+            Some(Action::Proxy { pool, rewrite: rewrite.ok()? })
+        }
+        (None, Some(redirect)) => {
+            if route.rewrite.is_some() {
+                let message = "a redirect sends nothing upstream that could be rewritten";
+                errors.push(SettingsError::new(["rewrite"], message));
+            }
+            let compiled = Redirect::compile(redirect).map_err(|found| {
+                errors.extend(found.into_iter().map(|error| error.under(["redirect"])));
+            });
+            compiled.ok().map(Action::Redirect)
+        }
+        (Some(_), Some(_)) => {
+            let message = "a route has either `to` or `redirect`, not both";
+            errors.push(SettingsError::new(["redirect"], message));
+            None
+        }
+        (None, None) => {
+            errors.push(
+                SettingsError::new([""; 0], "the route leads nowhere")
+                    .with_hint("add `to: <upstream>` or `redirect: { … }`"),
+            );
+            None
+        }
+    }
+}

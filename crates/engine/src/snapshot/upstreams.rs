@@ -1,0 +1,46 @@
+//! Upstreams: their pools, and the files that their TLS needs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tidegate_core::SettingsError;
+use tidegate_traffic::{Pool, UpstreamSettings};
+
+use super::Snapshot;
+use super::files::{self, Pem};
+
+/// Compiles every upstream; a pool with errors is left out.
+pub(super) fn compile(
+    upstreams: &BTreeMap<String, UpstreamSettings>,
+    previous: Option<&Snapshot>,
+    errors: &mut Vec<SettingsError>,
+) -> BTreeMap<String, Arc<Pool>> {
+    let mut pools = BTreeMap::new();
+    for (name, settings) in upstreams {
+        let mut own = Vec::new();
+        check_tls(settings, &mut own);
+        let carried = previous.and_then(|previous| previous.pools.get(name)).map(Arc::as_ref);
+        match Pool::compile(name, settings, carried) {
+            Ok(pool) => {
+                pools.insert(name.clone(), Arc::new(pool));
+            }
+            Err(found) => own.extend(found),
+        }
+        errors.extend(own.into_iter().map(|error| error.under(["upstreams", name])));
+    }
+    pools
+}
+
+fn check_tls(settings: &UpstreamSettings, errors: &mut Vec<SettingsError>) {
+    let Some(tls) = &settings.tls else { return };
+    let files = [
+        (&tls.ca, Pem::Certificate, "ca"),
+        (&tls.cert, Pem::Certificate, "cert"),
+        (&tls.key, Pem::Key, "key"),
+    ];
+    for (file, pem, field) in files {
+        if let Some(file) = file {
+            files::check(file, pem, &["tls", field], errors);
+        }
+    }
+}
