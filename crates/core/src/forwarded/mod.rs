@@ -62,16 +62,12 @@ pub fn client_addr(
         ForwardedHeader::XForwardedFor => (X_FORWARDED_FOR, read_node),
     };
     let values = headers.get_all(name).iter().rev();
-    let elements = values.flat_map(|value| match value.to_str() {
-        Ok(text) => ElementsFromRight { rest: Some(text) },
-        // One element that is no address.
-        Err(_not_ascii) => ElementsFromRight { rest: Some("") },
-    });
+    let elements = values.flat_map(|value| ElementsFromRight { rest: Some(value.as_bytes()) });
     for element in elements.take(MAX_HOPS) {
         if !is_trusted(client) {
             break;
         }
-        let Some(address) = read(element) else { break };
+        let Some(address) = str::from_utf8(element).ok().and_then(read) else { break };
         client = address.to_canonical();
     }
     client
@@ -81,25 +77,27 @@ pub fn client_addr(
 /// not separate. Read from the right, what a client wrote cannot change how the elements that
 /// proxies appended are cut.
 struct ElementsFromRight<'a> {
-    rest: Option<&'a str>,
+    rest: Option<&'a [u8]>,
 }
 
 impl<'a> Iterator for ElementsFromRight<'a> {
-    type Item = &'a str;
+    type Item = &'a [u8];
 
-    fn next(&mut self) -> Option<&'a str> {
+    fn next(&mut self) -> Option<&'a [u8]> {
         let rest = self.rest?;
         let mut quoted = false;
-        let comma = rest.bytes().rposition(|byte| {
+        let comma = rest.iter().rposition(|&byte| {
             quoted ^= byte == b'"';
             byte == b',' && !quoted
         });
         let (before, element) = match comma.and_then(|at| rest.split_at_checked(at)) {
-            Some((before, element)) => (Some(before), element.strip_prefix(',').unwrap_or(element)),
+            Some((before, element)) => {
+                (Some(before), element.strip_prefix(b",").unwrap_or(element))
+            }
             None => (None, rest),
         };
         self.rest = before;
-        Some(element.trim())
+        Some(element.trim_ascii())
     }
 }
 

@@ -51,6 +51,8 @@ fn a_word_that_is_no_address_ends_the_walk() {
     check(&["198.51.100.1, , 10.0.0.2"], "10.0.0.2");
     check(&["198.51.100.1,"], PROXY);
     check(&["198.51.100.1, \u{e9}"], PROXY);
+    // Not even what is no text hides what the proxy appended.
+    check(&["\u{e9}, 198.51.100.1"], "198.51.100.1");
     check(&["198.51.100.1 10.0.0.2"], PROXY);
     check(&["0198.51.100.1"], PROXY);
 }
