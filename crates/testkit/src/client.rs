@@ -16,6 +16,9 @@ use crate::message::{Buffered, Fields, Framing, field, parse_head};
 /// Longest wait for the next byte; a test that hangs is a test that fails.
 const READ_PATIENCE: Duration = Duration::from_secs(20);
 
+/// The error of a connection that ended before an answer began.
+pub(crate) const CLOSED: &str = "closed without an answer";
+
 /// `GET path` on a connection of its own.
 #[track_caller]
 #[must_use]
@@ -221,6 +224,11 @@ impl Connection {
         Self { io: Buffered::new(stream), expects_no_body: false }
     }
 
+    /// Takes over a socket.
+    pub(crate) fn from_socket(tcp: TcpStream) -> Self {
+        Self::over(patient(tcp))
+    }
+
     /// Sends bytes.
     #[track_caller]
     pub fn send(&mut self, bytes: &[u8]) {
@@ -257,10 +265,7 @@ impl Connection {
         let mut interim = Vec::new();
         loop {
             let Some(head) = self.io.head()? else {
-                return Err(io::Error::new(
-                    io::ErrorKind::UnexpectedEof,
-                    "closed without an answer",
-                ));
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, CLOSED));
             };
             let (first, fields) = parse_head(&head);
             let mut words = first.split(' ');

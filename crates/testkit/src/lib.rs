@@ -15,6 +15,7 @@
 
 pub mod client;
 pub mod gateway;
+pub mod load;
 mod message;
 pub mod nginx;
 pub mod origin;
@@ -24,6 +25,7 @@ pub mod wait;
 
 pub use client::{Ask, Connection, Response};
 pub use gateway::Gateway;
+pub use load::Load;
 pub use nginx::Nginx;
 pub use origin::{Origin, Received, Reply};
 pub use tls::{Ca, Leaf};

@@ -195,6 +195,45 @@ impl Drop for Origin {
     }
 }
 
+/// An address that refuses connections.
+#[track_caller]
+#[must_use]
+pub fn closed_port() -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, crate::nginx::free_port()))
+}
+
+/// An address that neither accepts nor refuses: its backlog is full, so that the kernel drops
+/// whoever knocks.
+#[derive(Debug)]
+pub struct BlackHole {
+    listener: TcpListener,
+    _queued: Vec<TcpStream>,
+}
+
+impl BlackHole {
+    /// Opens a port and fills its backlog.
+    #[track_caller]
+    #[must_use]
+    pub fn open() -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        rustix::net::listen(&listener, 1).expect("shrinks the backlog");
+        let address = listener.local_addr().expect("an address");
+        let mut queued = Vec::new();
+        while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(200)) {
+            queued.push(stream);
+            assert!(queued.len() < 100, "the backlog does not fill");
+        }
+        Self { listener, _queued: queued }
+    }
+
+    /// Where nobody answers.
+    #[track_caller]
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.listener.local_addr().expect("an address")
+    }
+}
+
 fn accept_all(listener: &TcpListener, record: &Arc<Record>) {
     for stream in listener.incoming() {
         if record.stopped.load(Ordering::SeqCst) {

@@ -2,6 +2,7 @@
 
 use std::env;
 use std::io::Read;
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -102,4 +103,37 @@ fn collect(mut pipe: impl Read + Send + 'static) -> thread::JoinHandle<String> {
         pipe.read_to_end(&mut bytes).ok();
         String::from_utf8_lossy(&bytes).into_owned()
     })
+}
+
+/// A program that runs until the test ends.
+#[derive(Debug)]
+pub struct Running(Child);
+
+/// Starts a program in the background; it writes to the test's standard error only what it must.
+#[track_caller]
+#[must_use]
+pub fn start(command: &mut Command) -> Running {
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    Running(command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}")))
+}
+
+impl Running {
+    /// Waits until it accepts connections.
+    #[track_caller]
+    #[must_use]
+    pub fn accepting(mut self, address: SocketAddr) -> Self {
+        wait::until("the program accepts connections", || {
+            let ended = self.0.try_wait().expect("a child of ours");
+            assert!(ended.is_none(), "the program ended: {ended:?}");
+            TcpStream::connect(address).is_ok()
+        });
+        self
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
 }
