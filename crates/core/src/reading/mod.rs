@@ -26,6 +26,7 @@
 //! - `Upgrade` other than to WebSocket is ignored (RFC 9110 §7.8) and not passed on: a forwarded
 //!   `h2c` would open a tunnel past every check.
 
+mod chunked;
 mod fields;
 mod head;
 mod host;
@@ -39,6 +40,7 @@ use std::borrow::Cow;
 use http::request::Parts;
 use http::{Method, Version};
 
+pub use chunked::ChunkedBody;
 use fields::{Fields, Protocol};
 pub use refusal::Refusal;
 
