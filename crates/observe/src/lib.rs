@@ -9,6 +9,8 @@
 //! Nothing here knows where metrics are served or which signal reopens the log.
 
 pub mod access_log;
+#[cfg(test)]
+mod fixture;
 pub mod metrics;
 
 pub use access_log::{
