@@ -1,0 +1,184 @@
+//! A consistent hash ring (Karger et al. 1997, in the manner of ketama): each endpoint owns many
+//! points on a circle of 64-bit hashes, and a key belongs to the next point clockwise.
+//!
+//! Points depend on the endpoint's address only, so that keys move only from or to endpoints that
+//! leave or join, and all proxies of a fleet agree. A directory over the hashes' leading bits makes
+//! a lookup constant on average, whatever the size of the ring.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use super::{Algorithm, Balancer, Choice};
+use crate::endpoint::Endpoint;
+use crate::random::{GOLDEN, hash_bytes, mix};
+
+pub(super) const ALGORITHM: Algorithm = Algorithm {
+    name: "hash",
+    summary: "The same key goes to the same endpoint, as long as that is available.",
+    build: |endpoints| Box::new(Ring::new(endpoints)),
+};
+
+/// Points of an endpoint of weight 1. The load of endpoints then differs by about 1/√160 = 8 %.
+const POINTS: u64 = 160;
+/// More points than this are thinned out by halves, which moves keys only when it happens.
+const MAX_POINTS: u64 = 1 << 19;
+/// How far a pick walks clockwise past points of endpoints that it may not choose.
+const MAX_STEPS: usize = 1_024;
+
+#[derive(Debug)]
+struct Ring {
+    /// In ascending order of their hashes.
+    points: Box<[Point]>,
+    /// For each value of the leading bits: the first point at or above it.
+    directory: Box<[u32]>,
+    /// 64 less the number of leading bits.
+    shift: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Point {
+    hash: u64,
+    index: u32,
+}
+
+impl Ring {
+    fn new(endpoints: &[Arc<Endpoint>]) -> Self {
+        let total = endpoints.iter().map(|e| u64::from(e.weight()) * POINTS).sum::<u64>();
+        let thinning = (0..63).find(|by| total >> by <= MAX_POINTS).unwrap_or(63);
+        let mut points = Vec::new();
+        for (index, endpoint) in (0_u32..).zip(endpoints) {
+            let count = ((u64::from(endpoint.weight()) * POINTS) >> thinning).max(1);
+            let seed = hash_address(endpoint.address());
+            points.extend((1..=count).map(|nth| {
+                let hash = mix(seed.wrapping_add(GOLDEN.wrapping_mul(nth)));
+                Point { hash, index }
+            }));
+        }
+        points.sort_unstable();
+        let (directory, shift) = directory(&points);
+        Self { points: points.into_boxed_slice(), directory, shift }
+    }
+
+    /// The place of the first point at or after `hash`, which may be one past the last.
+    fn place(&self, hash: u64) -> usize {
+        let slot = usize::try_from(hash >> self.shift).unwrap_or(usize::MAX);
+        let start = self.directory.get(slot).map_or(0, |start| *start as usize);
+        let ahead = self.points.iter().skip(start).take_while(|point| point.hash < hash).count();
+        start + ahead
+    }
+}
+
+impl Balancer for Ring {
+    fn pick(&self, choice: &Choice<'_>) -> Option<usize> {
+        let place = self.place(mix(choice.key));
+        let (before, after) = self.points.split_at_checked(place)?;
+        after
+            .iter()
+            .chain(before)
+            .take(MAX_STEPS)
+            .map(|point| point.index as usize)
+            .find(|index| choice.accepts(*index))
+    }
+}
+
+/// About as many slots as points, so that a slot holds one point on average.
+fn directory(points: &[Point]) -> (Box<[u32]>, u32) {
+    let bits = points.len().next_power_of_two().trailing_zeros().clamp(1, 32);
+    let shift = 64 - bits;
+    let mut directory = Vec::with_capacity(1 << bits);
+    let mut place = 0_u32;
+    let mut rest = points.iter().peekable();
+    for slot in 0..1_u64 << bits {
+        while rest.next_if(|point| point.hash >> shift < slot).is_some() {
+            place += 1;
+        }
+        directory.push(place);
+    }
+    (directory.into_boxed_slice(), shift)
+}
+
+fn hash_address(address: SocketAddr) -> u64 {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+        IpAddr::V6(ip) => ip,
+    };
+    mix(hash_bytes(&ip.octets()) ^ u64::from(address.port()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU64;
+
+    use super::*;
+    use crate::algorithms::testing::{endpoints, tally};
+
+    fn owners(endpoints: &[Arc<Endpoint>], keys: u64) -> Vec<SocketAddr> {
+        let (ring, turns) = (Ring::new(endpoints), AtomicU64::new(0));
+        (0..keys)
+            .map(|key| {
+                let choice = Choice { endpoints, key, random: 0, tried: &[], turns: &turns };
+                endpoints[ring.pick(&choice).unwrap()].address()
+            })
+            .collect()
+    }
+
+    #[track_caller]
+    fn check_leaving(count: usize) {
+        let all = endpoints(&vec![1; count]);
+        let mut fewer = all.clone();
+        let gone = fewer.swap_remove(count / 2).address();
+        let keys = 40_000;
+        let (before, after) = (owners(&all, keys), owners(&fewer, keys));
+        let moved = before.iter().zip(&after).filter(|(old, new)| old != new).count();
+        let owned = before.iter().filter(|owner| **owner == gone).count();
+        assert_eq!(moved, owned, "only the keys of the one that left move");
+        let share = 40_000.0 / f64::from(u32::try_from(count).unwrap());
+        assert!(f64::from(u32::try_from(moved).unwrap()) < share * 1.4, "{count}: {moved}");
+    }
+
+    #[test]
+    fn keys_move_only_from_the_endpoint_that_leaves() {
+        check_leaving(2);
+        check_leaving(3);
+        check_leaving(10);
+        check_leaving(100);
+    }
+
+    #[test]
+    fn shares_follow_the_weights() {
+        let endpoints = endpoints(&[1, 2, 5]);
+        let counts = tally(&Ring::new(&endpoints), &endpoints, 80_000);
+        for (count, wanted) in counts.iter().zip([10_000_u32, 20_000, 50_000]) {
+            assert!(count.abs_diff(wanted) < wanted / 5, "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn a_lookup_finds_the_next_point_clockwise() {
+        let ring = Ring::new(&endpoints(&[1; 50]));
+        for key in 0..10_000 {
+            let hash = mix(key);
+            assert_eq!(ring.place(hash), ring.points.partition_point(|point| point.hash < hash));
+        }
+        assert_eq!(ring.place(0), 0);
+        assert_eq!(ring.place(u64::MAX), ring.points.len());
+    }
+
+    #[test]
+    fn an_unavailable_owner_hands_its_keys_to_the_next() {
+        let all = endpoints(&[1; 10]);
+        let (ring, turns) = (Ring::new(&all), AtomicU64::new(0));
+        let mut heirs = std::collections::BTreeSet::new();
+        for key in 0..2_000 {
+            let tried = [all[3].address()];
+            let choice = Choice { endpoints: &all, key, random: 0, tried: &[], turns: &turns };
+            let owner = ring.pick(&choice).unwrap();
+            let heir = ring.pick(&Choice { tried: &tried, ..choice }).unwrap();
+            assert!(heir != 3 && (owner == heir || owner == 3));
+            if owner == 3 {
+                heirs.insert(heir);
+            }
+        }
+        assert!(heirs.len() >= 7, "{heirs:?}");
+    }
+}

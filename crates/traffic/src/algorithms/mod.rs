@@ -1,0 +1,116 @@
+//! How an endpoint is chosen among those that are available.
+//!
+//! To add an algorithm: one file with its [`Balancer`], its unit tests and its `ALGORITHM` row,
+//! then `mod` and the row in [`ALGORITHMS`] here. A balancer is built anew whenever the available
+//! endpoints change, and is immutable in between; picking takes no lock and allocates nothing.
+
+mod consistent_hash;
+mod least_request;
+mod random;
+mod round_robin;
+mod sampler;
+mod settings;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::endpoint::Endpoint;
+
+pub use self::settings::{Balance, HashKey};
+
+/// Every algorithm, by name.
+pub const ALGORITHMS: [Algorithm; 4] = [
+    consistent_hash::ALGORITHM,
+    least_request::ALGORITHM,
+    random::ALGORITHM,
+    round_robin::ALGORITHM,
+];
+
+/// One row of the table of algorithms.
+#[derive(Clone, Copy, Debug)]
+pub struct Algorithm {
+    /// As `balance` names it.
+    pub name: &'static str,
+    /// One sentence for the reference.
+    pub summary: &'static str,
+    /// Builds it over endpoints that are available and have weights above zero.
+    pub build: fn(&[Arc<Endpoint>]) -> Box<dyn Balancer>,
+}
+
+/// Chooses one of the endpoints that it was built over.
+pub trait Balancer: fmt::Debug + Send + Sync {
+    /// The index of an endpoint that [`Choice::accepts`], or `None` if a bounded number of attempts
+    /// found none. The pool then looks for itself.
+    fn pick(&self, choice: &Choice<'_>) -> Option<usize>;
+}
+
+/// What one choice depends on.
+#[derive(Debug)]
+pub struct Choice<'a> {
+    /// The endpoints that the balancer was built over, in the same order.
+    pub endpoints: &'a [Arc<Endpoint>],
+    /// The hash of the request's key, for algorithms that use one.
+    pub key: u64,
+    /// A random word.
+    pub random: u64,
+    /// Endpoints that were tried for this request already.
+    pub tried: &'a [SocketAddr],
+    /// Counts the choices made so far; shared by all threads.
+    pub turns: &'a AtomicU64,
+}
+
+impl Choice<'_> {
+    /// Whether the endpoint at `index` may be chosen: it is available still and was not tried.
+    #[must_use]
+    pub fn accepts(&self, index: usize) -> bool {
+        self.endpoints.get(index).is_some_and(|endpoint| {
+            endpoint.is_available() && !self.tried.contains(&endpoint.address())
+        })
+    }
+
+    /// Takes the next turn.
+    #[must_use]
+    pub fn turn(&self) -> u64 {
+        self.turns.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// How often an algorithm proposes before it leaves the choice to the pool. Proposals are refused
+/// only in the moments between a failure and the rebuild, and for endpoints tried already.
+const PROPOSALS: usize = 8;
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::*;
+    use crate::endpoint::Place;
+
+    /// Endpoints `10.0.0.0:80`, `10.0.0.1:80`, … with these weights.
+    pub(crate) fn endpoints(weights: &[u32]) -> Vec<Arc<Endpoint>> {
+        (0_u32..)
+            .zip(weights)
+            .map(|(index, weight)| {
+                let ip = std::net::Ipv4Addr::from_bits(0x0a00_0000 + index);
+                let address = SocketAddr::new(ip.into(), 80);
+                Endpoint::carried(Place { address, host: None, weight: *weight }, false, None)
+            })
+            .collect()
+    }
+
+    /// Picks `count` times with a fixed seed and returns how often each endpoint was chosen.
+    pub(crate) fn tally(
+        balancer: &dyn Balancer,
+        endpoints: &[Arc<Endpoint>],
+        count: u64,
+    ) -> Vec<u32> {
+        let turns = AtomicU64::new(0);
+        let mut tally = vec![0; endpoints.len()];
+        for round in 0..count {
+            let random = crate::random::mix(round ^ 0x5eed);
+            let choice = Choice { endpoints, key: random, random, tried: &[], turns: &turns };
+            tally[balancer.pick(&choice).unwrap()] += 1;
+        }
+        tally
+    }
+}

@@ -1,0 +1,94 @@
+//! Draws an index by weight in constant time: the alias method (Walker 1977, built as Vose 1991).
+
+use std::sync::Arc;
+
+use crate::endpoint::Endpoint;
+use crate::random::{below, mix};
+
+/// Weights made ready to draw from.
+#[derive(Debug)]
+pub(crate) struct Sampler {
+    /// A slot per index; `None` if all weigh the same.
+    slots: Option<Box<[Slot]>>,
+    len: usize,
+}
+
+/// Drawn uniformly; then the index itself wins with `keep` out of 2³², its alias otherwise.
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    keep: u64,
+    alias: usize,
+}
+
+const ONE: u64 = 1 << 32;
+
+impl Sampler {
+    pub(crate) fn new(endpoints: &[Arc<Endpoint>]) -> Self {
+        let weights: Vec<u64> = endpoints.iter().map(|e| u64::from(e.weight())).collect();
+        let same = weights.windows(2).all(|pair| pair.first() == pair.last());
+        let slots = if same { None } else { Some(alias_slots(&weights)) };
+        Self { slots, len: weights.len() }
+    }
+
+    /// An index, with the probability of its weight.
+    pub(crate) fn draw(&self, random: u64) -> usize {
+        let index = below(random, self.len);
+        match self.slots.as_ref().and_then(|slots| slots.get(index)) {
+            Some(slot) if mix(random) >> 32 >= slot.keep => slot.alias,
+            _ => index,
+        }
+    }
+}
+
+/// Fills each slot of average weight with what is left of a light index, topped up by a heavy one.
+fn alias_slots(weights: &[u64]) -> Box<[Slot]> {
+    let count = weights.len() as u128;
+    let total: u128 = weights.iter().map(|weight| u128::from(*weight)).sum();
+    // In units of 1/total of a slot, so that everything is a whole number.
+    let mut left: Vec<u128> = weights.iter().map(|weight| u128::from(*weight) * count).collect();
+    let mut slots: Vec<Slot> = (0..weights.len()).map(|i| Slot { keep: ONE, alias: i }).collect();
+    let (mut light, mut heavy): (Vec<usize>, Vec<usize>) =
+        (0..weights.len()).partition(|i| left.get(*i).is_some_and(|left| *left < total));
+    while let (Some(small), Some(large)) = (light.pop(), heavy.pop()) {
+        let Some(part) = left.get(small).copied() else { break };
+        if let Some(slot) = slots.get_mut(small) {
+            let keep = part * u128::from(ONE) / total.max(1);
+            *slot = Slot { keep: u64::try_from(keep).unwrap_or(ONE), alias: large };
+        }
+        let Some(rest) = left.get_mut(large) else { break };
+        *rest = (*rest + part).saturating_sub(total);
+        if *rest < total { light.push(large) } else { heavy.push(large) }
+    }
+    slots.into_boxed_slice()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::algorithms::testing::endpoints;
+
+    #[track_caller]
+    fn check(weights: &[u32]) {
+        let sampler = Sampler::new(&endpoints(weights));
+        let draws = 200_000_u32;
+        let mut tally = vec![0_u32; weights.len()];
+        for round in 0..draws {
+            tally[sampler.draw(mix(u64::from(round)))] += 1;
+        }
+        let total: u32 = weights.iter().sum();
+        for (count, weight) in tally.iter().zip(weights) {
+            let (found, wanted) =
+                (f64::from(*count) / f64::from(draws), f64::from(*weight) / f64::from(total));
+            assert!((found - wanted).abs() < 0.005, "{weights:?}: {tally:?}");
+        }
+    }
+
+    #[test]
+    fn draws_follow_the_weights() {
+        check(&[1]);
+        check(&[1, 1, 1]);
+        check(&[5, 1, 1]);
+        check(&[1, 2, 3, 4, 5, 6, 7, 8]);
+        check(&[1, 65_535]);
+    }
+}
