@@ -19,7 +19,7 @@ fn promtool_accepts_the_metrics_after_all_kinds_of_requests() {
     let leaf = ca.server(&["api.example.com"]);
     let config = "
 listeners:
-  - { address: 127.0.0.1:0 }
+  - { address: 127.0.0.2:0 }
   - { address: 127.0.0.1:0, tls: { cert: <dir>/tls.crt, key: <dir>/tls.key } }
 defaults: { waf: { mode: block }, rate_limit: { key: client_ip, rate: 1/s, burst: 5 } }
 routes: [{ id: all, host: api.example.com, path: /, to: api }]

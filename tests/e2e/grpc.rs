@@ -45,7 +45,7 @@ fn every_kind_of_call_succeeds_through_h2c_and_tls() {
     let leaf = ca.server(&["localhost", "127.0.0.1"]);
     let config = "
 listeners:
-  - { address: 127.0.0.1:0, h2c: true }
+  - { address: 127.0.0.2:0, h2c: true }
   - { address: 127.0.0.1:0, tls: { cert: <dir>/tls.crt, key: <dir>/tls.key } }
 routes: [{ path: /, to: api }]
 upstreams: { api: { endpoints: [<pod>], protocol: h2 } }

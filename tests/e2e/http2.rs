@@ -13,7 +13,7 @@ fn curl_speaks_http2_over_tls_and_in_the_clear() {
     let config = "
 listeners:
   - { address: 127.0.0.1:0, tls: { cert: <dir>/tls.crt, key: <dir>/tls.key } }
-  - { address: 127.0.0.1:0, h2c: true }
+  - { address: 127.0.0.2:0, h2c: true }
 routes: [{ path: /, to: api }]
 upstreams: { api: { endpoints: [<origin>] } }
 ";
