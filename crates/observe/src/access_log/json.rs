@@ -140,6 +140,11 @@ fn cut(text: &str, max: usize) -> &str {
 /// moves a terminal's cursor.
 fn escaped(out: &mut Vec<u8>, text: &str) {
     let mut rest = text.as_bytes();
+    // Nearly every text is plain; without an early exit the compiler looks at many bytes at once.
+    if !rest.iter().fold(false, |found, byte| found | needs_escape(*byte)) {
+        out.extend_from_slice(rest);
+        return;
+    }
     while let Some(at) = rest.iter().position(|byte| needs_escape(*byte)) {
         let (plain, special) = rest.split_at(at);
         out.extend_from_slice(plain);
@@ -151,7 +156,7 @@ fn escaped(out: &mut Vec<u8>, text: &str) {
 }
 
 fn needs_escape(byte: u8) -> bool {
-    byte < 0x20 || byte == b'"' || byte == b'\\' || byte == 0x7f
+    (byte < 0x20) | (byte == b'"') | (byte == b'\\') | (byte == 0x7f)
 }
 
 fn escape(out: &mut Vec<u8>, byte: u8) {
