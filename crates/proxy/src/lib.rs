@@ -1,1 +1,36 @@
 //! The only room that knows Pingora: connections, TLS, calling the engine, doing what it decided.
+//!
+//! A connection comes in through [`mod@listener`], becomes a `ClientStream`, and hands Pingora one
+//! message at a time; [`mod@gateway`] is what Pingora calls per request. Nothing is decided here
+//! that `tidegate-engine` could decide without a socket.
+
+mod admin;
+mod body;
+mod client_stream;
+mod connection;
+mod context;
+mod edge;
+mod faults;
+mod framing;
+mod gateway;
+mod h2_watch;
+mod health;
+mod lanes;
+mod life;
+mod listener;
+mod protocols;
+pub mod proxy_protocol;
+mod request_id;
+mod resolve;
+mod respond;
+mod serve;
+mod signals;
+mod sockets;
+mod tls;
+mod upgrade;
+mod upstream_head;
+mod upstream_peer;
+
+use protocols::Protocols;
+pub use serve::{ConfigSource, Ready, ServeError, ServeOptions, serve};
+pub use tidegate_observe::BuildInfo;

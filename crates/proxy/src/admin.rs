@@ -1,0 +1,172 @@
+//! The admin listener: health, metrics, the running configuration, upstreams, reload. It is bound
+//! to loopback unless the configuration insists, and it changes nothing without POST.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use http::{Method, Response, StatusCode, header};
+use pingora_core::apps::ServerApp;
+use pingora_core::apps::http_app::ServeHttp;
+use pingora_core::protocols::http::ServerSession;
+use pingora_core::protocols::l4::stream::Stream as L4Stream;
+use pingora_core::server::ShutdownWatch;
+use pingora_http::RequestHeader;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use crate::edge::Edge;
+use crate::life::Command;
+
+/// How long one admin connection may live.
+const CONNECTION_TIME: Duration = Duration::from_secs(60);
+/// How many admin connections may be open; further ones wait in the kernel.
+const CONNECTIONS: usize = 64;
+
+/// Answers admin requests.
+pub(crate) struct Admin {
+    pub(crate) edge: Arc<Edge>,
+    pub(crate) commands: mpsc::Sender<Command>,
+}
+
+/// Serves admin connections until the task is aborted.
+pub(crate) async fn serve(admin: Admin, listener: TcpListener, shutdown: ShutdownWatch) {
+    let admin = Arc::new(admin);
+    let places = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS));
+    loop {
+        let Ok(place) = places.clone().acquire_owned().await else { return };
+        let (stream, _peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept admin connections");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let (admin, shutdown) = (admin.clone(), shutdown.clone());
+        tokio::spawn(async move {
+            let stream = Box::new(L4Stream::from(stream));
+            // Whatever the outcome, the connection is over.
+            drop(timeout(CONNECTION_TIME, admin.process_new(stream, &shutdown)).await);
+            drop(place);
+        });
+    }
+}
+
+#[async_trait]
+impl ServeHttp for Admin {
+    async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
+        let peer = session.client_addr().and_then(|peer| peer.as_inet()).map(|peer| peer.ip());
+        let head = session.req_header();
+        let path = head.uri.path();
+        match (&head.method, path) {
+            (&Method::GET | &Method::HEAD, _) => self.read(path),
+            (&Method::POST, "/reload") => match self.may_change(head, peer) {
+                Ok(()) => self.reload().await,
+                Err(status) => text(status, "this request may not change anything\n"),
+            },
+            (_, "/reload") => text(StatusCode::METHOD_NOT_ALLOWED, "POST only\n"),
+            _ => text(StatusCode::METHOD_NOT_ALLOWED, "GET only\n"),
+        }
+    }
+}
+
+impl Admin {
+    fn read(&self, path: &str) -> Response<Vec<u8>> {
+        match path {
+            "/healthz" => text(StatusCode::OK, "ok\n"),
+            "/readyz" if self.edge.is_ready() => text(StatusCode::OK, "ready\n"),
+            "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+            "/metrics" => {
+                answer(StatusCode::OK, tidegate_observe::CONTENT_TYPE, self.edge.render_metrics())
+            }
+            "/config" => {
+                let config = self.edge.live();
+                answer(StatusCode::OK, "application/yaml", config.snapshot.effective().into())
+            }
+            "/upstreams" => json_answer(StatusCode::OK, &self.upstreams()),
+            _ => text(
+                StatusCode::NOT_FOUND,
+                "GET /healthz /readyz /metrics /config /upstreams, POST /reload\n",
+            ),
+        }
+    }
+
+    fn upstreams(&self) -> serde_json::Value {
+        let live = self.edge.live();
+        let pools = live.snapshot.pools().values().map(|pool| {
+            let endpoints = pool.endpoints();
+            let endpoints: Vec<_> = endpoints
+                .iter()
+                .map(|endpoint| {
+                    json!({
+                        "address": endpoint.address().to_string(),
+                        "host": endpoint.host(),
+                        "weight": endpoint.weight(),
+                        "healthy": endpoint.is_healthy(),
+                        "in_flight": endpoint.in_flight(),
+                        "picks": endpoint.picks(),
+                        "failures": endpoint.failures(),
+                    })
+                })
+                .collect();
+            (pool.name().to_owned(), json!({ "endpoints": endpoints }))
+        });
+        serde_json::Value::Object(pools.collect())
+    }
+
+    /// Whether a request may change the process: it knows the token, or there is none and it comes
+    /// from this machine. A browser's cross-site request carries an origin and is refused.
+    fn may_change(&self, head: &RequestHeader, peer: Option<IpAddr>) -> Result<(), StatusCode> {
+        if head.headers.contains_key(header::ORIGIN) {
+            return Err(StatusCode::FORBIDDEN);
+        }
+        let live = self.edge.live();
+        let Some(token) = &live.snapshot.settings().admin.token else {
+            let local = peer.is_some_and(|peer| peer.is_loopback());
+            return if local { Ok(()) } else { Err(StatusCode::FORBIDDEN) };
+        };
+        let given = head
+            .headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.as_bytes().strip_prefix(b"Bearer "))
+            .unwrap_or_default();
+        let same =
+            aws_lc_rs::constant_time::verify_slices_are_equal(given, token.reveal().as_bytes());
+        same.map_err(|_unequal| StatusCode::UNAUTHORIZED)
+    }
+
+    async fn reload(&self) -> Response<Vec<u8>> {
+        let (done, outcome) = oneshot::channel();
+        if self.commands.send(Command::Reload(Some(done))).await.is_err() {
+            return text(StatusCode::SERVICE_UNAVAILABLE, "shutting down\n");
+        }
+        match outcome.await {
+            Ok(Ok(())) => text(StatusCode::OK, "reloaded\n"),
+            Ok(Err(errors)) => text(StatusCode::UNPROCESSABLE_ENTITY, &errors),
+            Err(_dropped) => text(StatusCode::SERVICE_UNAVAILABLE, "shutting down\n"),
+        }
+    }
+}
+
+fn text(status: StatusCode, body: &str) -> Response<Vec<u8>> {
+    answer(status, "text/plain; charset=utf-8", body.into())
+}
+
+fn json_answer(status: StatusCode, body: &serde_json::Value) -> Response<Vec<u8>> {
+    answer(status, "application/json", format!("{body:#}\n").into())
+}
+
+fn answer(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Response<Vec<u8>> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let length = response.body().len().into();
+    let fields = response.headers_mut();
+    fields.insert(header::CONTENT_TYPE, http::HeaderValue::from_static(content_type));
+    fields.insert(header::CONTENT_LENGTH, length);
+    fields.insert(header::CACHE_CONTROL, http::HeaderValue::from_static("no-store"));
+    response
+}

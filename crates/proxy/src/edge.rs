@@ -1,0 +1,223 @@
+//! What every connection shares: the configuration in force, the counters, the log, the state of
+//! the process. A reload replaces [`Live`] as a whole; the rest outlives it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::ArcSwap;
+use http::Method;
+use tidegate_core::event::Event;
+use tidegate_core::h2_guard::FrameLimits;
+use tidegate_core::reading::ReadingRules;
+use tidegate_core::{Clock, Denial, SettingsError};
+use tidegate_engine::Snapshot;
+use tidegate_engine::settings::{LimitsSettings, Settings};
+use tidegate_guard::{ConnectionCounts, ConnectionLimits, RateLimit};
+use tidegate_observe::{AccessLog, Metrics, RateLimitTable};
+
+use crate::client_stream::ClientStream;
+use crate::connection::Connection;
+use crate::lanes::Lanes;
+use crate::request_id::RequestId;
+use crate::respond;
+
+/// The configuration in force, with what this crate makes of it.
+pub(crate) struct Live {
+    pub(crate) snapshot: Snapshot,
+    pub(crate) lanes: Lanes,
+    pub(crate) rules: ReadingRules,
+}
+
+/// What every connection shares.
+pub(crate) struct Edge {
+    live: ArcSwap<Live>,
+    metrics: Metrics,
+    access_log: AccessLog,
+    connections: ConnectionCounts,
+    clock: Clock,
+    ready: AtomicBool,
+    draining: AtomicBool,
+}
+
+impl Live {
+    /// Prepares a snapshot for traffic.
+    ///
+    /// # Errors
+    /// Every file that cannot be used, with its path in the configuration.
+    pub(crate) fn prepare(
+        snapshot: Snapshot,
+        metrics: &Metrics,
+    ) -> Result<Self, Vec<SettingsError>> {
+        let lanes = Lanes::prepare(&snapshot, metrics)?;
+        let rules = reading_rules(snapshot.settings());
+        Ok(Self { snapshot, lanes, rules })
+    }
+}
+
+impl Edge {
+    pub(crate) fn new(live: Live, metrics: Metrics, access_log: AccessLog, clock: Clock) -> Self {
+        let connections =
+            ConnectionCounts::new(connection_limits(&live.snapshot.settings().limits));
+        Self {
+            live: ArcSwap::from_pointee(live),
+            metrics,
+            access_log,
+            connections,
+            clock,
+            ready: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
+        }
+    }
+
+    /// The configuration in force.
+    pub(crate) fn live(&self) -> Arc<Live> {
+        self.live.load_full()
+    }
+
+    /// Puts another configuration in force; requests that run keep theirs.
+    pub(crate) fn replace(&self, live: Live) {
+        self.connections.set_limits(connection_limits(&live.snapshot.settings().limits));
+        self.live.store(Arc::new(live));
+    }
+
+    pub(crate) fn limits(&self) -> LimitsSettings {
+        self.live.load().snapshot.settings().limits.clone()
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    pub(crate) fn access_log(&self) -> &AccessLog {
+        &self.access_log
+    }
+
+    pub(crate) fn connections(&self) -> &ConnectionCounts {
+        &self.connections
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Whether new traffic should come here.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_ready(&self, ready: bool) {
+        self.ready.store(ready, Ordering::Relaxed);
+    }
+
+    /// Whether connections close after the response that they are working on.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn start_draining(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// The limits on floods of HTTP/2 frames.
+    pub(crate) fn frame_limits(&self) -> FrameLimits {
+        let live = self.live.load();
+        let limits = &live.snapshot.settings().limits;
+        FrameLimits {
+            resets: limits.h2_resets,
+            control_frames: limits.h2_control_frames,
+            ..FrameLimits::default()
+        }
+    }
+
+    /// The metrics page, with the tables that are only looked at now.
+    pub(crate) fn render_metrics(&self) -> Vec<u8> {
+        let live = self.live.load();
+        let now = self.clock.now();
+        let table = |limit: &Arc<RateLimit>| {
+            let stats = limit.stats(now);
+            RateLimitTable {
+                limit: limit.id().to_owned(),
+                keys_in_use: stats.keys_in_use,
+                max_keys: stats.max_keys,
+                evictions: stats.evictions,
+                overflows: stats.overflows,
+            }
+        };
+        self.metrics.set_rate_limit_tables(live.snapshot.rate_limits().map(table).collect());
+        for upstream in live.lanes.upstreams() {
+            upstream.show_endpoints();
+        }
+        self.metrics.render()
+    }
+
+    /// Answers a request whose head could not be read, closes, and records it.
+    pub(crate) async fn refuse_unread(&self, stream: ClientStream, denial: &Denial) {
+        let request_id = RequestId::new();
+        let connection = stream.connection().clone();
+        let answer = respond::unread(denial, request_id.as_str());
+        self.record_unread(&connection, denial, &request_id);
+        stream.answer_and_close(&answer).await;
+    }
+
+    /// Records a request that ended before its head was read.
+    pub(crate) fn record_unread(
+        &self,
+        connection: &Connection,
+        denial: &Denial,
+        request_id: &RequestId,
+    ) {
+        let event = Event {
+            time: self.clock.wall(),
+            request_id: request_id.as_str(),
+            listener: &connection.listener,
+            client: connection.peer.ip(),
+            peer: connection.peer,
+            scheme: if connection.tls.is_some() { "https" } else { "http" },
+            tls: connection.tls,
+            version: http::Version::HTTP_11,
+            method: None,
+            host: "",
+            path: "",
+            query: None,
+            user_agent: None,
+            referer: None,
+            trace_id: None,
+            route: None,
+            upstream: None,
+            endpoint: None,
+            status: denial.status.as_u16(),
+            upstream_status: None,
+            reason: Some(denial.reason),
+            evidence: denial.evidence.as_deref(),
+            attempts: 0,
+            request_bytes: 0,
+            response_bytes: 0,
+            duration: std::time::Duration::ZERO,
+            upstream_duration: None,
+            overhead: None,
+            upstream_reused: false,
+            waf: None,
+            dry_run_limits: &[],
+        };
+        self.metrics.record(&event, self.metrics.unrouted(), None);
+        self.access_log.log(&event);
+    }
+}
+
+fn reading_rules(settings: &Settings) -> ReadingRules {
+    let limits = &settings.limits;
+    // A method that no registry knows is one that a route names.
+    let named = settings.routes.iter().filter_map(|route| route.matches.methods.as_ref());
+    let methods = named.flatten().filter_map(|name| Method::from_bytes(name.as_bytes()).ok());
+    ReadingRules {
+        header_bytes: limits.header_bytes.as_usize(),
+        header_fields: limits.header_fields as usize,
+        uri_bytes: limits.uri_bytes.as_usize(),
+        methods: methods.collect(),
+        ..ReadingRules::default()
+    }
+}
+
+fn connection_limits(limits: &LimitsSettings) -> ConnectionLimits {
+    ConnectionLimits { total: limits.connections, per_client: limits.connections_per_client }
+}

@@ -1,0 +1,432 @@
+//! One request through Pingora's phases: read it strictly, let the pipeline decide, carry it to an
+//! endpoint and back, and end it in one event. What is decided here is only how.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{Version, header};
+use pingora_core::protocols::Digest;
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_error::{Error, ErrorSource, ErrorType, Result};
+use pingora_http::{RequestHeader, ResponseHeader};
+use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+use tidegate_core::forwarded::client_addr;
+use tidegate_core::reading::{Target, Upgrade, read_http1_head, read_http2_head};
+use tidegate_core::{Denial, Reason};
+use tidegate_engine::admit;
+use tidegate_engine::pipeline::Refused;
+use tidegate_engine::snapshot::Action;
+use tidegate_traffic::random;
+
+use crate::body;
+use crate::connection::{Broken, Connection};
+use crate::context::{Arrival, Context, Findings};
+use crate::edge::{Edge, Live};
+use crate::faults;
+use crate::request_id::RequestId;
+use crate::respond;
+use crate::upstream_head;
+
+/// A pool without healthy endpoints, as an error for Pingora to pass on.
+const NO_ENDPOINT: ErrorType = ErrorType::Custom("no healthy endpoint");
+
+/// The proxy's behaviour.
+pub(crate) struct Gateway {
+    edge: Arc<Edge>,
+}
+
+/// What became of a request that was not refused.
+enum Next {
+    /// It goes to its upstream.
+    Proxy,
+    /// It has its answer.
+    Answered,
+}
+
+impl Gateway {
+    pub(crate) fn new(edge: Arc<Edge>) -> Self {
+        Self { edge }
+    }
+
+    /// From the head to the decision.
+    async fn receive(&self, session: &mut Session, ctx: &mut Context) -> Result<Next, Denial> {
+        self.arrive(session, ctx)?;
+        let Some(arrival) = &ctx.arrival else { return Err(Denial::new(Reason::Internal)) };
+        let request = arrival.request(session.req_header());
+        let admitted = match admit(&arrival.live.snapshot, &request) {
+            Ok(admitted) => admitted,
+            Err(refused) => return Err(note(*refused, ctx)),
+        };
+        let route = admitted.route().clone();
+        ctx.lane = arrival.live.lanes.of(&route).cloned();
+        if let Action::Redirect(redirect) = &route.action {
+            let location = redirect.location(&request, admitted.matched_len());
+            ctx.route = Some(route.clone());
+            let id = arrival.request_id.clone();
+            let redirected = respond::redirect(session, redirect.status(), location, &id).await;
+            redirected.map_err(|_gone| Denial::new(Reason::ClientClosed))?;
+            return Ok(Next::Answered);
+        }
+        ctx.admitted = Some(admitted);
+        ctx.route = Some(route.clone());
+        body::refuse_too_large(session.req_header(), route.max_body)?;
+        body::inspect(session, ctx, self.edge.clock()).await?;
+        Ok(Next::Proxy)
+    }
+
+    /// Reads the head strictly, and finds out who asks.
+    fn arrive(&self, session: &mut Session, ctx: &mut Context) -> Result<(), Denial> {
+        let Some(connection) = Connection::of(session.digest()).cloned() else {
+            return Err(Denial::new(Reason::Internal).with_evidence("no connection"));
+        };
+        connection.begin_request();
+        let live = self.edge.live();
+        set_limits(session, &live);
+        let target = read_target(session, &live);
+        let head = session.req_header();
+        let peer = connection.peer.ip();
+        let snapshot = &live.snapshot;
+        let trusts = |address: IpAddr| snapshot.trusted_proxies().contains(address);
+        let peer_is_trusted = trusts(peer);
+        let client =
+            client_addr(&head.headers, snapshot.settings().forwarded_header, peer, &trusts);
+        let given = head.headers.get("x-request-id").filter(|_id| peer_is_trusted);
+        let (target, refusal) = match target {
+            Ok(target) => (target, None),
+            Err(denial) => (nowhere(), Some(denial)),
+        };
+        let ignored_upgrade = target.upgrade == Upgrade::Ignored;
+        ctx.arrival = Some(Arrival {
+            received_at: self.edge.clock().now(),
+            time: self.edge.clock().wall(),
+            request_id: RequestId::given(given),
+            _in_flight: self.edge.metrics().request_started(),
+            live,
+            connection,
+            client,
+            peer_is_trusted,
+            target,
+        });
+        if ignored_upgrade {
+            // Pingora takes any Upgrade field for a change of protocol.
+            session.req_header_mut().remove_header(&header::UPGRADE);
+            session.req_header_mut().remove_header("http2-settings");
+        }
+        refusal.map_or(Ok(()), Err)
+    }
+
+    async fn refuse(&self, session: &mut Session, ctx: &mut Context, denial: &Denial) {
+        ctx.failure.get_or_insert_with(|| denial.into());
+        let request_id = match &ctx.arrival {
+            Some(arrival) => arrival.request_id.clone(),
+            None => RequestId::new(),
+        };
+        if denial.reason == Reason::ClientClosed {
+            session.set_keepalive(None);
+        } else if respond::deny(session, denial, request_id.as_str()).await.is_err() {
+            session.set_keepalive(None);
+        }
+    }
+}
+
+/// Keeps what the pipeline found out before it refused.
+fn note(refused: Refused, ctx: &mut Context) -> Denial {
+    let Refused { denial, route, waf, dry_run_limits } = refused;
+    if let (Some(arrival), Some(route)) = (&ctx.arrival, &route) {
+        ctx.lane = arrival.live.lanes.of(route).cloned();
+    }
+    ctx.route = route;
+    ctx.refused = Some(Findings { waf, dry_run_limits });
+    denial
+}
+
+/// Puts the present limits on reading from and writing to the client.
+fn set_limits(session: &mut Session, live: &Live) {
+    let limits = &live.snapshot.settings().limits;
+    session.set_read_timeout(Some(limits.body_timeout.0));
+    session.set_write_timeout(Some(limits.send_timeout.0));
+    session.set_total_drain_timeout(Some(limits.body_timeout.0));
+    session.set_min_send_rate(Some(limits.body_min_rate.as_usize()));
+}
+
+/// Stands for a target that cannot be read.
+fn nowhere() -> Target<'static> {
+    Target { host: "".into(), path: "".into(), upgrade: Upgrade::Absent }
+}
+
+fn read_target(session: &Session, live: &Live) -> Result<Target<'static>, Denial> {
+    let head = session.req_header();
+    let target = match session.as_http1() {
+        Some(http1) => {
+            let raw = http1.get_headers_raw_bytes();
+            read_http1_head(&raw, head, &live.rules).map(Target::into_owned)
+        }
+        None => read_http2_head(head, &live.rules).map(Target::into_owned),
+    };
+    target.map_err(Denial::from)
+}
+
+#[async_trait]
+impl ProxyHttp for Gateway {
+    type CTX = Context;
+
+    fn new_ctx(&self) -> Context {
+        Context::default()
+    }
+
+    fn init_downstream_modules(&self, _modules: &mut pingora_core::modules::http::HttpModules) {}
+
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
+        match self.receive(session, ctx).await {
+            Ok(Next::Proxy) => Ok(false),
+            Ok(Next::Answered) => Ok(true),
+            Err(denial) => {
+                self.refuse(session, ctx, &denial).await;
+                Ok(true)
+            }
+        }
+    }
+
+    async fn upstream_peer(
+        &self,
+        session: &mut Session,
+        ctx: &mut Context,
+    ) -> Result<Box<HttpPeer>> {
+        let now = self.edge.clock().now();
+        let lane = ctx.lane.clone();
+        let (Some(arrival), Some(upstream), Some(timeouts)) =
+            (&ctx.arrival, lane.as_ref().and_then(|lane| lane.upstream.as_ref()), ctx.timeouts())
+        else {
+            return Error::e_explain(ErrorType::InternalError, "a request without an upstream");
+        };
+        // The endpoint of a failed attempt is free again.
+        ctx.journey.lease = None;
+        ctx.request_bytes = 0;
+        let pool = &upstream.pool;
+        let key = pool.key(&arrival.request(session.req_header()));
+        let Some(lease) = pool.pick(key, &ctx.journey.tried, random::next()) else {
+            ctx.fail(Reason::NoHealthyUpstream, None);
+            return Error::e_explain(NO_ENDPOINT, pool.name().to_owned());
+        };
+        ctx.journey.started.get_or_insert(now);
+        ctx.journey.tried.push(lease.address());
+        let peer = upstream.dialer.peer(&lease, &timeouts);
+        ctx.journey.lease = Some(lease);
+        if session.is_body_empty() {
+            await_first_byte(ctx, now);
+        } else {
+            set_deadline(ctx, now, None);
+        }
+        Ok(Box::new(peer))
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _session: &mut Session,
+        reused: bool,
+        _peer: &HttpPeer,
+        _fd: std::os::unix::io::RawFd,
+        _digest: Option<&Digest>,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        ctx.journey.reused = reused;
+        Ok(())
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        upstream: &mut RequestHeader,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        upstream_head::write_request(session.req_header(), upstream, ctx)
+    }
+
+    async fn request_body_filter(
+        &self,
+        session: &mut Session,
+        bytes: &mut Option<Bytes>,
+        end: bool,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        if !session.was_upgraded() {
+            body::pass(bytes, end, session.req_header(), ctx)
+                .map_err(|denial| refused_midway(ctx, &denial))?;
+            if end {
+                await_first_byte(ctx, self.edge.clock().now());
+            }
+        }
+        Ok(())
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        _session: &mut Session,
+        response: &mut ResponseHeader,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        let now = self.edge.clock().now();
+        if response.status.is_informational() && response.status != 101 {
+            return Ok(());
+        }
+        ctx.journey.status = Some(response.status.as_u16());
+        ctx.journey.waited =
+            ctx.journey.started.map(|started| now.saturating_duration_since(started));
+        if response.status == 101 {
+            // Both sides may be silent for as long as they like.
+            clear_deadline(ctx);
+        } else {
+            await_next_bytes(ctx, now);
+        }
+        Ok(())
+    }
+
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        if self.edge.is_draining() {
+            session.set_keepalive(None);
+        }
+        if session.req_header().version == Version::HTTP_10 {
+            upstream_head::suit_http10(session, response);
+        }
+        upstream_head::write_response(response, ctx)
+    }
+
+    fn upstream_response_body_filter(
+        &self,
+        _session: &mut Session,
+        _bytes: &mut Option<Bytes>,
+        end: bool,
+        ctx: &mut Context,
+    ) -> Result<Option<Duration>> {
+        if end {
+            clear_deadline(ctx);
+        } else {
+            await_next_bytes(ctx, self.edge.clock().now());
+        }
+        Ok(None)
+    }
+
+    fn fail_to_connect(
+        &self,
+        _session: &mut Session,
+        _peer: &HttpPeer,
+        ctx: &mut Context,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
+        if let Some(lease) = &ctx.journey.lease {
+            lease.record_failure();
+        }
+        error.as_up();
+        let retries = ctx.route.as_ref().map_or(0, |route| route.retries.into());
+        let again = ctx.journey.tried.len() <= retries;
+        if again
+            && let Some(upstream) = ctx.lane.as_ref().and_then(|lane| lane.upstream.as_ref())
+            && let Some(last) = ctx.journey.tried.last()
+            && let Some(endpoint) = upstream.metrics.endpoint(*last)
+        {
+            endpoint.attempt_failed();
+        }
+        error.set_retry(again);
+        error
+    }
+
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &Error,
+        ctx: &mut Context,
+    ) -> FailToProxy {
+        let reason = reason(error, ctx);
+        ctx.fail(reason, Some(error.to_string()));
+        let reason = ctx.failure.as_ref().map_or(reason, |failure| failure.reason);
+        session.set_keepalive(None);
+        if session.response_written().is_none() && reason != Reason::ClientClosed {
+            self.refuse(session, ctx, &Denial::new(reason)).await;
+        }
+        FailToProxy { error_code: reason.status().as_u16(), can_reuse_downstream: false }
+    }
+
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Context) {
+        clear_deadline(ctx);
+        if let Some(error) = error {
+            // A client that leaves halfway through a response did not wait for its end.
+            let reason = reason(error, ctx);
+            ctx.fail(reason, Some(error.to_string()));
+        }
+        let metrics = self.edge.metrics();
+        let lane = ctx.lane.as_ref();
+        let route = lane.map_or_else(|| metrics.unrouted(), |lane| &lane.metrics);
+        let upstream = lane.and_then(|lane| lane.upstream.as_ref());
+        ctx.with_event(session, self.edge.clock().now(), |event| {
+            metrics.record(event, route, upstream.map(|upstream| &*upstream.metrics));
+            self.edge.access_log().log(event);
+        });
+    }
+
+    fn suppress_error_log(&self, _session: &Session, _ctx: &Context, _error: &Error) -> bool {
+        // The event says it all.
+        true
+    }
+
+    fn suppress_proxy_warn_log(
+        &self,
+        _session: &Session,
+        _ctx: &Context,
+        _error: &Error,
+        _context: ProxyWarnLogContext,
+    ) -> bool {
+        true
+    }
+}
+
+fn reason(error: &Error, ctx: &Context) -> Reason {
+    let broken = ctx.arrival.as_ref().and_then(|arrival| arrival.connection.broken());
+    match broken.filter(|_| error.esource() == &ErrorSource::Downstream) {
+        Some(Broken::Malformed) => Reason::MalformedRequest,
+        Some(Broken::TooSlow) => Reason::RequestTimeout,
+        Some(Broken::Overdue) if ctx.journey.waited.is_none() => Reason::UpstreamTimeout,
+        Some(Broken::Overdue) => Reason::TotalTimeout,
+        None => faults::reason(error),
+    }
+}
+
+/// A refusal while the body passes: the upstream has the head already.
+fn refused_midway(ctx: &mut Context, denial: &Denial) -> Box<Error> {
+    ctx.failure.get_or_insert_with(|| denial.into());
+    Error::explain(ErrorType::Custom("refused while the body passed"), denial.reason.code())
+}
+
+/// From now on the upstream owes its first byte.
+fn await_first_byte(ctx: &Context, now: Instant) {
+    let wait = ctx.timeouts().map(|timeouts| timeouts.first_byte);
+    set_deadline(ctx, now, wait);
+}
+
+/// From now on the upstream owes its next bytes.
+fn await_next_bytes(ctx: &Context, now: Instant) {
+    let wait = ctx.timeouts().map(|timeouts| timeouts.between_bytes);
+    set_deadline(ctx, now, wait);
+}
+
+/// Sets the deadline to the earlier of `wait` from now and the request's total time.
+fn set_deadline(ctx: &Context, now: Instant, wait: Option<Duration>) {
+    let Some(arrival) = &ctx.arrival else { return };
+    let total = ctx.timeouts().and_then(|timeouts| timeouts.total);
+    let ends = [wait.map(|wait| now + wait), total.map(|total| arrival.received_at + total)];
+    let end = ends.into_iter().flatten().min();
+    arrival.connection.set_deadline(end.map(tokio::time::Instant::from_std));
+}
+
+fn clear_deadline(ctx: &Context) {
+    if let Some(arrival) = &ctx.arrival {
+        arrival.connection.set_deadline(None);
+    }
+}

@@ -1,0 +1,97 @@
+//! What a route's requests need beside the route itself: the handles of its metrics and of its
+//! upstream's connections, looked up once per configuration rather than once per request.
+
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+use tidegate_core::SettingsError;
+use tidegate_engine::Snapshot;
+use tidegate_engine::snapshot::{Action, Route};
+use tidegate_observe::{Metrics, RouteMetrics, UpstreamMetrics};
+use tidegate_traffic::Pool;
+
+use crate::upstream_peer::Dialer;
+
+/// One route's handles.
+pub(crate) struct Lane {
+    pub(crate) metrics: Arc<RouteMetrics>,
+    pub(crate) upstream: Option<Arc<Upstream>>,
+}
+
+/// One upstream's handles.
+pub(crate) struct Upstream {
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) dialer: Dialer,
+    pub(crate) metrics: Arc<UpstreamMetrics>,
+}
+
+/// The handles of all routes.
+pub(crate) struct Lanes {
+    by_route: FxHashMap<Box<str>, Arc<Lane>>,
+    upstreams: FxHashMap<String, Arc<Upstream>>,
+}
+
+impl Lanes {
+    /// Loads the upstreams' TLS material and takes the metrics' handles.
+    ///
+    /// # Errors
+    /// Every file that cannot be used, with its path in the configuration.
+    pub(crate) fn prepare(
+        snapshot: &Snapshot,
+        metrics: &Metrics,
+    ) -> Result<Self, Vec<SettingsError>> {
+        let mut errors = Vec::new();
+        let mut upstreams = FxHashMap::default();
+        for (name, pool) in snapshot.pools() {
+            match Dialer::load(name, pool.settings()) {
+                Ok(dialer) => {
+                    let metrics = metrics.upstream(name);
+                    let upstream = Upstream { pool: Arc::clone(pool), dialer, metrics };
+                    upstream.show_endpoints();
+                    upstreams.insert(name.clone(), Arc::new(upstream));
+                }
+                Err(found) => {
+                    errors.extend(found.into_iter().map(|error| error.under(["upstreams", name])));
+                }
+            }
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let lane = |route: &Arc<Route>| {
+            let upstream = match &route.action {
+                Action::Proxy { pool, .. } => upstreams.get(pool.name()).cloned(),
+                Action::Redirect(_) => None,
+            };
+            let lane = Lane { metrics: metrics.route(&route.id), upstream };
+            (route.id.clone(), Arc::new(lane))
+        };
+        Ok(Self { by_route: snapshot.routes().iter().map(lane).collect(), upstreams })
+    }
+
+    pub(crate) fn of(&self, route: &Route) -> Option<&Arc<Lane>> {
+        self.by_route.get(&route.id)
+    }
+
+    pub(crate) fn upstream(&self, name: &str) -> Option<&Arc<Upstream>> {
+        self.upstreams.get(name)
+    }
+
+    pub(crate) fn upstreams(&self) -> impl Iterator<Item = &Arc<Upstream>> {
+        self.upstreams.values()
+    }
+}
+
+impl Upstream {
+    /// Tells the metrics which endpoints there are and how they are.
+    pub(crate) fn show_endpoints(&self) {
+        let endpoints = self.pool.endpoints();
+        let addresses: Vec<_> = endpoints.iter().map(|endpoint| endpoint.address()).collect();
+        self.metrics.set_endpoints(&addresses);
+        for endpoint in endpoints.iter() {
+            if let Some(metrics) = self.metrics.endpoint(endpoint.address()) {
+                metrics.set_healthy(endpoint.is_healthy());
+            }
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! The life of the process: start, reload, drain, hand-over to a new binary.
+//!
+//! Start and reload take the same road: everything is prepared and checked first, and only then
+//! put in force, so that a configuration that is refused changes nothing.
+
+use std::collections::HashMap;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use pingora_core::server::ShutdownWatch;
+use tidegate_core::SettingsError;
+use tidegate_engine::{Config, Snapshot};
+use tidegate_observe::AccessLog;
+use tidegate_traffic::Pool;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::AbortHandle;
+
+use crate::edge::Live;
+use crate::health::check_pool;
+use crate::listener::{Listener, Reception};
+use crate::resolve::{Resolver, resolve_pool};
+use crate::serve::{ConfigSource, ServeError};
+use crate::signals::{self, Signal};
+use crate::sockets::{self, Inherited};
+use crate::tls::Crypto;
+use crate::{Protocols, upgrade};
+
+/// How often a drain looks whether the last connection is gone.
+const DRAIN_LOOK: Duration = Duration::from_millis(10);
+
+/// What the process can be told.
+pub(crate) enum Command {
+    /// Load the configuration again; the sender is told how it went.
+    Reload(Option<oneshot::Sender<Result<(), String>>>),
+}
+
+/// The running process.
+pub(crate) struct Process {
+    pub(crate) source: ConfigSource,
+    pub(crate) crypto: Crypto,
+    pub(crate) protocols: Arc<Protocols>,
+    pub(crate) listeners: Vec<Listener>,
+    pub(crate) admin: Option<StdListener>,
+    pub(crate) resolver: Resolver,
+    pub(crate) attendants: HashMap<String, Attendant>,
+    pub(crate) draining: watch::Sender<bool>,
+}
+
+/// The tasks that look after one pool; they end with it.
+pub(crate) struct Attendant {
+    pool: Arc<Pool>,
+    tasks: [AbortHandle; 2],
+}
+
+impl Drop for Attendant {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+/// A configuration that passed every check and can be put in force without failing.
+struct Prepared {
+    live: Live,
+    /// In the order of the settings; a socket only where the address is new.
+    listeners: Vec<(SocketAddr, Reception, Option<StdListener>)>,
+    access_log: tidegate_observe::StagedAccessLog,
+}
+
+impl Process {
+    /// Serves until the process is told to end.
+    pub(crate) async fn live(mut self, mut commands: mpsc::Receiver<Command>) {
+        let mut signals = signals::Signals::listen();
+        loop {
+            let signal = tokio::select! {
+                command = commands.recv() => match command {
+                    Some(Command::Reload(done)) => {
+                        let outcome = self.reload();
+                        if let Some(done) = done {
+                            // Who asked may have left already.
+                            drop(done.send(outcome));
+                        }
+                        continue;
+                    }
+                    None => return,
+                },
+                signal = signals.next() => signal,
+            };
+            match signal {
+                Signal::Reload => drop(self.reload()),
+                Signal::ReopenLogs => self.protocols.edge().access_log().reopen(),
+                Signal::Upgrade => {
+                    if upgrade::hand_over(&self.listeners, self.admin.as_ref()).await {
+                        return self.drain(&mut signals).await;
+                    }
+                }
+                Signal::Drain => return self.drain(&mut signals).await,
+                Signal::Stop => return,
+            }
+        }
+    }
+
+    /// Loads the configuration again, all or nothing.
+    fn reload(&mut self) -> Result<(), String> {
+        signals::notify_reloading();
+        let outcome = tokio::task::block_in_place(|| self.try_reload());
+        let edge = self.protocols.edge();
+        edge.metrics().config_reloaded(outcome.is_ok(), edge.clock().wall());
+        match &outcome {
+            Ok(()) => tracing::info!("configuration reloaded"),
+            Err(errors) => tracing::error!(%errors, "configuration refused, the last one stays"),
+        }
+        signals::notify_ready();
+        outcome.map_err(|error| error.to_string())
+    }
+
+    fn try_reload(&mut self) -> Result<(), ServeError> {
+        let config = self.source.load()?;
+        let prepared = self.prepare(&config)?;
+        self.put_in_force(prepared)
+    }
+
+    fn prepare(&self, config: &Config) -> Result<Prepared, ServeError> {
+        let edge = self.protocols.edge();
+        let snapshot = Snapshot::compile(config, Some(&edge.live().snapshot))?;
+        let receptions =
+            receptions(&self.crypto, &snapshot).map_err(|found| config.errors(found))?;
+        let access_log = AccessLog::stage(&snapshot.settings().access_log)?;
+        let bound = |address| self.listeners.iter().any(|listener| listener.address == address);
+        let listeners = receptions
+            .into_iter()
+            .map(|(address, reception)| {
+                let socket = (!bound(address)).then(|| sockets::bind(address, None)).transpose()?;
+                Ok((address, reception, socket))
+            })
+            .collect::<Result<_, ServeError>>()?;
+        let live = Live::prepare(snapshot, edge.metrics()).map_err(|found| config.errors(found))?;
+        Ok(Prepared { live, listeners, access_log })
+    }
+
+    fn put_in_force(&mut self, prepared: Prepared) -> Result<(), ServeError> {
+        let edge = self.protocols.edge().clone();
+        edge.access_log().apply(prepared.access_log);
+        edge.replace(prepared.live);
+        self.protocols.set_limits(&edge.limits());
+        let addresses: Vec<_> = prepared.listeners.iter().map(|(address, ..)| *address).collect();
+        self.listeners.retain(|listener| addresses.contains(&listener.address));
+        for (address, reception, socket) in prepared.listeners {
+            let running = self.listeners.iter().find(|listener| listener.address == address);
+            match (running, socket) {
+                (Some(listener), _) => listener.receive_as(reception),
+                (None, Some(socket)) => self.listen(address, socket, reception)?,
+                (None, None) => {}
+            }
+        }
+        self.attend_pools();
+        Ok(())
+    }
+
+    /// Starts to accept on a bound socket.
+    pub(crate) fn listen(
+        &mut self,
+        address: SocketAddr,
+        socket: StdListener,
+        reception: Reception,
+    ) -> Result<(), ServeError> {
+        let draining: ShutdownWatch = self.draining.subscribe();
+        let listener = Listener::start(address, socket, reception, &self.protocols, draining)
+            .map_err(|source| ServeError::Listen { address, source })?;
+        tracing::info!(listener = %listener.bound, kind = "http", "listening");
+        self.listeners.push(listener);
+        Ok(())
+    }
+
+    /// Gives every pool its health checks and lookups; a pool that did not change keeps them.
+    pub(crate) fn attend_pools(&mut self) {
+        let edge = self.protocols.edge();
+        let live = edge.live();
+        let pools = live.snapshot.pools();
+        self.attendants.retain(|name, attendant| {
+            pools.get(name).is_some_and(|pool| Arc::ptr_eq(pool, &attendant.pool))
+        });
+        for (name, pool) in pools {
+            self.attendants.entry(name.clone()).or_insert_with(|| {
+                let health = tokio::spawn(check_pool(pool.clone(), edge.clone()));
+                let names =
+                    tokio::spawn(resolve_pool(pool.clone(), self.resolver.clone(), edge.clone()));
+                Attendant {
+                    pool: pool.clone(),
+                    tasks: [health.abort_handle(), names.abort_handle()],
+                }
+            });
+        }
+    }
+
+    /// Turns unready, stops accepting, and waits for what runs; a second signal ends the wait.
+    async fn drain(mut self, signals: &mut signals::Signals) {
+        let edge = self.protocols.edge().clone();
+        let settings = edge.live().snapshot.settings().server.clone();
+        edge.set_ready(false);
+        signals::notify_stopping();
+        tracing::info!(connections = edge.connections().total(), "draining");
+        let drained = async {
+            tokio::time::sleep(settings.unready_delay.0).await;
+            self.listeners.clear();
+            edge.start_draining();
+            self.draining.send_replace(true);
+            while edge.connections().total() > 0 {
+                tokio::time::sleep(DRAIN_LOOK).await;
+            }
+        };
+        let limit = settings.unready_delay.0 + settings.drain_timeout.0;
+        tokio::select! {
+            () = drained => tracing::info!("drained"),
+            () = tokio::time::sleep(limit) => {
+                let left = edge.connections().total();
+                tracing::warn!(connections = left, "drain timeout, closing what is left");
+            }
+            () = signals.stop() => tracing::warn!("told to stop at once"),
+        }
+    }
+}
+
+/// What each listener does with connections, by address.
+///
+/// # Errors
+/// Every certificate file that cannot be used, with its path in the configuration.
+pub(crate) fn receptions(
+    crypto: &Crypto,
+    snapshot: &Snapshot,
+) -> Result<Vec<(SocketAddr, Reception)>, Vec<SettingsError>> {
+    let mut errors = Vec::new();
+    let mut receptions = Vec::new();
+    for (index, listener) in snapshot.settings().listeners.iter().enumerate() {
+        match Reception::prepare(crypto, listener) {
+            Ok(reception) => receptions.push((listener.address.0, reception)),
+            Err(found) => errors.extend(
+                found.into_iter().map(|error| error.under(["listeners", &index.to_string()])),
+            ),
+        }
+    }
+    if errors.is_empty() { Ok(receptions) } else { Err(errors) }
+}
+
+/// Binds every listener's socket, inherited ones first.
+///
+/// # Errors
+/// An address that cannot be bound.
+pub(crate) fn bind_all(
+    receptions: Vec<(SocketAddr, Reception)>,
+    inherited: &mut Inherited,
+) -> Result<Vec<(SocketAddr, Reception, StdListener)>, ServeError> {
+    receptions
+        .into_iter()
+        .map(|(address, reception)| {
+            Ok((address, reception, sockets::bind(address, Some(inherited))?))
+        })
+        .collect()
+}

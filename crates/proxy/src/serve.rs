@@ -1,0 +1,194 @@
+//! Start to end of the process: load, bind, serve, leave.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use tidegate_core::Clock;
+use tidegate_engine::{Config, ConfigErrors, Snapshot};
+use tidegate_observe::{AccessLog, AccessLogError, BuildInfo, Metrics};
+use tokio::sync::{mpsc, watch};
+
+use crate::admin::{self, Admin};
+use crate::edge::{Edge, Live};
+use crate::life::{self, Process};
+use crate::protocols::Protocols;
+use crate::sockets::{self, Inherited};
+use crate::tls::Crypto;
+use crate::{resolve, signals, upgrade};
+
+/// What is left at the end gets this long to be dropped.
+const LAST_MOMENTS: Duration = Duration::from_millis(200);
+
+/// Where the configuration comes from, at start and at every reload.
+#[derive(Clone, Debug)]
+pub enum ConfigSource {
+    /// A file, with whatever it includes.
+    File(PathBuf),
+    /// A text that is part of the program.
+    Text {
+        /// Stands for the file name in errors.
+        name: String,
+        /// The YAML.
+        text: String,
+    },
+}
+
+impl ConfigSource {
+    /// Reads the configuration.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn load(&self) -> Result<Config, ConfigErrors> {
+        match self {
+            Self::File(path) => Config::load(path),
+            Self::Text { name, text } => Config::from_text(name, text),
+        }
+    }
+}
+
+/// How to serve.
+pub struct ServeOptions {
+    /// Where the configuration comes from.
+    pub source: ConfigSource,
+    /// Version and revision, for the metric `tidegate_build_info`.
+    pub build: BuildInfo,
+    /// Called once every listener is served.
+    pub on_ready: Option<Box<dyn FnOnce(&Ready) + Send>>,
+}
+
+impl std::fmt::Debug for ServeOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServeOptions").field("source", &self.source).finish_non_exhaustive()
+    }
+}
+
+/// The addresses that are served, as bound.
+#[derive(Clone, Debug)]
+pub struct Ready {
+    /// The listeners, in the order of the configuration.
+    pub listeners: Vec<SocketAddr>,
+    /// The admin listener.
+    pub admin: SocketAddr,
+}
+
+/// Why the process cannot serve.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The configuration is refused.
+    #[error(transparent)]
+    Config(#[from] ConfigErrors),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The access log cannot be written.
+    #[error(transparent)]
+    AccessLog(#[from] AccessLogError),
+    /// The cryptography cannot be set up.
+    #[error("cannot set up TLS: {0}")]
+    Crypto(#[from] rustls::Error),
+    /// Names cannot be looked up.
+    #[error("cannot set up name resolution: {0}")]
+    Resolver(#[from] hickory_resolver::net::NetError),
+    /// The worker threads cannot be started.
+    #[error("cannot start the worker threads: {0}")]
+    Runtime(io::Error),
+}
+
+/// Serves until the process is told to end (SIGTERM, SIGINT, or SIGQUIT with a successor).
+///
+/// # Errors
+/// The configuration is refused, or what it asks for is not to be had. Nothing is served then.
+pub fn serve(options: ServeOptions) -> Result<(), ServeError> {
+    let crypto = Crypto::install()?;
+    let config = options.source.load()?;
+    let snapshot = Snapshot::compile(&config, None)?;
+    let threads =
+        snapshot.settings().server.threads.map_or_else(cores, |threads| threads.get().into());
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name("tidegate")
+        .enable_all()
+        .build()
+        .map_err(ServeError::Runtime)?;
+    let served = runtime.block_on(run(options, &config, snapshot, crypto, threads));
+    runtime.shutdown_timeout(LAST_MOMENTS);
+    served
+}
+
+fn cores() -> usize {
+    available_parallelism().map_or(1, NonZeroUsize::get)
+}
+
+async fn run(
+    options: ServeOptions,
+    config: &Config,
+    snapshot: Snapshot,
+    crypto: Crypto,
+    threads: usize,
+) -> Result<(), ServeError> {
+    let metrics = Metrics::new(options.build);
+    let receptions = life::receptions(&crypto, &snapshot).map_err(|found| config.errors(found))?;
+    let mut inherited = Inherited::take();
+    let bound = life::bind_all(receptions, &mut inherited)?;
+    let admin_address = snapshot.settings().admin.address.0;
+    let admin = sockets::bind(admin_address, Some(&mut inherited))?;
+    drop(inherited);
+    let access_log = AccessLog::start(&snapshot.settings().access_log, metrics.access_log_stats())?;
+    let live = Live::prepare(snapshot, &metrics).map_err(|found| config.errors(found))?;
+    let edge = Arc::new(Edge::new(live, metrics, access_log, Clock::System));
+    let (draining, drains) = watch::channel(false);
+    let (commands, orders) = mpsc::channel(4);
+    let (admin_bound, admin_kept) = serve_admin(&edge, commands, admin, drains)
+        .map_err(|source| ServeError::Listen { address: admin_address, source })?;
+    let mut process = Process {
+        source: options.source,
+        crypto,
+        protocols: Arc::new(Protocols::new(edge.clone(), threads)),
+        listeners: Vec::new(),
+        admin: admin_kept,
+        resolver: resolve::system_resolver()?,
+        attendants: HashMap::new(),
+        draining,
+    };
+    process.attend_pools();
+    for (address, reception, socket) in bound {
+        process.listen(address, socket, reception)?;
+    }
+    edge.metrics().config_reloaded(true, edge.clock().wall());
+    edge.set_ready(true);
+    let listeners = process.listeners.iter().map(|listener| listener.bound).collect();
+    signals::notify_ready();
+    upgrade::report_ready().await;
+    if let Some(on_ready) = options.on_ready {
+        on_ready(&Ready { listeners, admin: admin_bound });
+    }
+    process.live(orders).await;
+    edge.access_log().flush();
+    Ok(())
+}
+
+/// Serves the admin listener; returns its address and a handle for a successor.
+fn serve_admin(
+    edge: &Arc<Edge>,
+    commands: mpsc::Sender<life::Command>,
+    socket: std::net::TcpListener,
+    draining: watch::Receiver<bool>,
+) -> io::Result<(SocketAddr, Option<std::net::TcpListener>)> {
+    let kept = socket.try_clone()?;
+    let bound = socket.local_addr()?;
+    let listener = tokio::net::TcpListener::from_std(socket)?;
+    tokio::spawn(admin::serve(Admin { edge: edge.clone(), commands }, listener, draining));
+    tracing::info!(listener = %bound, kind = "admin", "listening");
+    Ok((bound, Some(kept)))
+}

@@ -1,0 +1,133 @@
+//! The heads of messages as they go on: the request's on its way to the upstream, the response's
+//! on its way to the client.
+//!
+//! Trusted fields are written here and nowhere earlier: a client's own `Connection` field could
+//! strip what is added before Pingora removes the hop-by-hop fields.
+
+use http::{HeaderValue, Uri, Version, header};
+use pingora_error::{Error, ErrorType, OrErr, Result};
+use pingora_http::{RequestHeader, ResponseHeader};
+use pingora_proxy::Session;
+use tidegate_core::forwarded::{DISTRUSTED_FIELDS, Hop};
+use tidegate_engine::snapshot::{Action, Route};
+
+use crate::context::{Arrival, Context};
+
+/// How we sign the messages that pass (RFC 9110 §7.6.3).
+const VIA: HeaderValue = HeaderValue::from_static("1.1 tidegate");
+
+/// Writes what the upstream shall see: the canonical path, who asks, and the route's own changes.
+pub(crate) fn write_request(
+    received: &RequestHeader,
+    upstream: &mut RequestHeader,
+    ctx: &Context,
+) -> Result<()> {
+    let (Some(arrival), Some(admitted)) = (&ctx.arrival, &ctx.admitted) else { return Ok(()) };
+    let route = admitted.route();
+    write_target(upstream, arrival, route, admitted.matched_len())?;
+    write_forwarded(received, upstream, arrival)?;
+    upstream.insert_header("x-request-id", arrival.request_id.as_str())?;
+    upstream.append_header(header::VIA, VIA)?;
+    let filter = &route.request_headers;
+    for name in filter.removed() {
+        upstream.remove_header(name);
+    }
+    for (name, value) in filter.set() {
+        upstream.insert_header(name, value)?;
+    }
+    for (name, value) in filter.added() {
+        upstream.append_header(name, value)?;
+    }
+    Ok(())
+}
+
+/// The canonical path, rewritten if the route says so, with the query as received.
+fn write_target(
+    upstream: &mut RequestHeader,
+    arrival: &Arrival,
+    route: &Route,
+    matched_len: usize,
+) -> Result<()> {
+    let Action::Proxy { rewrite, .. } = &route.action else { return Ok(()) };
+    let canonical = &*arrival.target.path;
+    let path = match rewrite {
+        None => canonical.into(),
+        Some(rewrite) => rewrite
+            .path(canonical, matched_len)
+            .or_err(ErrorType::InvalidHTTPHeader, "the rewritten path is no path")?,
+    };
+    if let Some(host) = rewrite.as_ref().and_then(|rewrite| rewrite.host()) {
+        upstream.insert_header(header::HOST, host)?;
+    }
+    if path == upstream.uri.path() && upstream.uri.authority().is_none() {
+        return Ok(());
+    }
+    let target = match upstream.uri.query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path.into_owned(),
+    };
+    let target: Uri = target
+        .parse()
+        .map_err(|error| Error::because(ErrorType::InvalidHTTPHeader, "the target", error))?;
+    upstream.set_uri(target);
+    Ok(())
+}
+
+fn write_forwarded(
+    received: &RequestHeader,
+    upstream: &mut RequestHeader,
+    arrival: &Arrival,
+) -> Result<()> {
+    if !arrival.peer_is_trusted {
+        for name in DISTRUSTED_FIELDS {
+            upstream.remove_header(name);
+        }
+    }
+    let host = received.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let hop = Hop {
+        inbound: &received.headers,
+        peer: arrival.connection.peer.ip(),
+        peer_is_trusted: arrival.peer_is_trusted,
+        secure: arrival.connection.tls.is_some(),
+        host: host.or(received.uri.authority().map(|host| host.as_str())).unwrap_or_default(),
+    };
+    upstream.insert_header("x-forwarded-for", hop.x_forwarded_for())?;
+    upstream.insert_header("x-forwarded-proto", hop.x_forwarded_proto())?;
+    if let Some(host) = hop.x_forwarded_host() {
+        upstream.insert_header("x-forwarded-host", host)?;
+    }
+    if arrival.peer_is_trusted && received.headers.contains_key(header::FORWARDED) {
+        upstream.insert_header(header::FORWARDED, hop.forwarded())?;
+    }
+    Ok(())
+}
+
+/// Writes what the client shall see beside the upstream's own fields.
+pub(crate) fn write_response(response: &mut ResponseHeader, ctx: &Context) -> Result<()> {
+    let (Some(arrival), Some(admitted)) = (&ctx.arrival, &ctx.admitted) else { return Ok(()) };
+    response.insert_header("x-request-id", arrival.request_id.as_str())?;
+    for (name, value) in admitted.rate_headers() {
+        response.append_header(name, value)?;
+    }
+    let filter = &admitted.route().response_headers;
+    for name in filter.removed() {
+        response.remove_header(name);
+    }
+    for (name, value) in filter.set() {
+        response.insert_header(name, value)?;
+    }
+    for (name, value) in filter.added() {
+        response.append_header(name, value)?;
+    }
+    Ok(())
+}
+
+/// An HTTP/1.0 client knows no chunks (RFC 9112 §7.1): without a length, the end of the connection
+/// is the end of the body.
+pub(crate) fn suit_http10(session: &mut Session, response: &mut ResponseHeader) {
+    if response.headers.contains_key(header::TRANSFER_ENCODING) {
+        response.remove_header(&header::TRANSFER_ENCODING);
+        session.set_keepalive(None);
+    }
+    response.set_version(Version::HTTP_10);
+}
