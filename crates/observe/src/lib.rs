@@ -17,6 +17,7 @@ pub use access_log::{
     AccessLog, AccessLogError, AccessLogSettings, AccessLogStats, StagedAccessLog,
 };
 pub use metrics::{
-    AbortedConnection, BuildInfo, EndpointMetrics, InFlight, ListenerMetrics, Metrics,
-    OpenConnection, RateLimitTable, RefusedConnection, RouteMetrics, TlsFailure, UpstreamMetrics,
+    AbortedConnection, BuildInfo, CONTENT_TYPE, EndpointMetrics, InFlight, ListenerMetrics,
+    Metrics, OpenConnection, RateLimitTable, RefusedConnection, RouteMetrics, TlsFailure,
+    UpstreamMetrics,
 };

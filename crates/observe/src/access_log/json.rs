@@ -72,7 +72,8 @@ impl<'a> Object<'a> {
 
     /// A duration in milliseconds, with three decimals.
     pub(super) fn millis(&mut self, name: &str, value: Duration) {
-        self.number(name, value.as_millis());
+        let whole = value.as_secs().saturating_mul(1_000);
+        self.number(name, whole.saturating_add(value.subsec_millis().into()));
         let micros = value.subsec_micros() % 1_000;
         let digit = |value: u32| b'0' + u8::try_from(value % 10).unwrap_or(0);
         self.out.extend([b'.', digit(micros / 100), digit(micros / 10), digit(micros)]);

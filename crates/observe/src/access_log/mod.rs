@@ -212,12 +212,7 @@ impl AccessLog {
             orders.lines = Lines::Urgent;
             ticket = orders.flushes;
         });
-        let mut flushed = self.shared.flushed.lock();
-        self.shared.flush_done.wait_while_for(
-            &mut flushed,
-            |flushed| *flushed < ticket,
-            FLUSH_TIMEOUT,
-        );
+        self.shared.await_flush(ticket);
     }
 }
 
@@ -228,11 +223,12 @@ impl StagedAccessLog {
 }
 
 impl Drop for AccessLog {
-    /// Writes what is left.
+    /// Writes what is left. A disk that hangs does not keep the process from ending.
     fn drop(&mut self) {
         self.shared.enabled.store(false, Ordering::Relaxed);
         self.shared.order(|orders| orders.stop = true);
-        if let Some(writer) = self.writer.take() {
+        let stopped = self.shared.await_flush(u64::MAX);
+        if let Some(writer) = self.writer.take().filter(|_| stopped) {
             // The writer does not panic; if it did, there is nothing left to do.
             drop(writer.join());
         }
@@ -268,6 +264,13 @@ impl Shared {
     fn order(&self, change: impl FnOnce(&mut Orders)) {
         change(&mut self.orders.lock());
         self.ordered.notify_one();
+    }
+
+    /// Waits until the flush with this number is done; gives up when the disk hangs.
+    fn await_flush(&self, ticket: u64) -> bool {
+        let mut flushed = self.flushed.lock();
+        let waits = |flushed: &mut u64| *flushed < ticket;
+        !self.flush_done.wait_while_for(&mut flushed, waits, FLUSH_TIMEOUT).timed_out()
     }
 
     /// Says that the next line has to wake the writer. The locks of the shards, which are taken

@@ -22,6 +22,12 @@ pub(super) fn masked(query: &str) -> impl Iterator<Item = &str> {
     })
 }
 
+/// The piece that a rule matched, masked if its target (such as `query:password`) is a secret.
+pub(super) fn masked_piece<'a>(target: &str, piece: &'a str) -> &'a str {
+    let name = target.split_once(':').map_or(target, |(_, name)| name);
+    if is_secret(name) { MASK } else { piece }
+}
+
 /// The parts of a URL, with its query masked.
 pub(super) fn masked_url(url: &str) -> impl Iterator<Item = &str> {
     let (before, query) = match url.find('?') {
@@ -127,6 +133,16 @@ mod tests {
         check("token=a=b", "token=***");
         check("%ff%ff=1&%=2&%4=3", "%ff%ff=1&%=2&%4=3");
         check(&format!("{}=1", "n".repeat(65)), &format!("{}=***", "n".repeat(65)));
+    }
+
+    #[test]
+    fn a_piece_of_a_secret_is_masked() {
+        for target in ["query:password", "header:authorization", "cookie:sid", "body:user.token"] {
+            assert_eq!(masked_piece(target, "x"), MASK, "{target}");
+        }
+        for target in ["query:id", "path", "header:user-agent", "body"] {
+            assert_eq!(masked_piece(target, "x"), "x", "{target}");
+        }
     }
 
     #[test]

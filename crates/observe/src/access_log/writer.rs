@@ -130,7 +130,8 @@ impl Writer {
             if orders.reopen {
                 self.reopen();
             }
-            *self.shared.flushed.lock() = orders.flushes;
+            let done = if orders.stop { u64::MAX } else { orders.flushes };
+            *self.shared.flushed.lock() = done;
             self.shared.flush_done.notify_all();
             if orders.stop {
                 return;

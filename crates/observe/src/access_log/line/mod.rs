@@ -10,7 +10,7 @@ use tidegate_core::Event;
 use tidegate_core::event::WafSummary;
 
 use super::json::{Object, string};
-use super::secrets::{masked, masked_url};
+use super::secrets::{masked, masked_piece, masked_url};
 
 /// Appends the event as one line. Fields that have nothing to say are left out.
 pub(super) fn write(out: &mut Vec<u8>, times: &mut TimeText, event: &Event<'_>) {
@@ -92,7 +92,7 @@ fn write_waf(out: &mut Vec<u8>, waf: &WafSummary) {
         object.number("rule", found.rule);
         object.text("message", &found.message);
         object.text("target", &found.target);
-        object.text("piece", &found.piece);
+        object.text("piece", masked_piece(&found.target, &found.piece));
         object.number("score", found.score);
         object.end();
     });
