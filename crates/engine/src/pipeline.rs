@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderName, HeaderValue, header};
 use tidegate_core::event::WafSummary;
 use tidegate_core::{Denial, Reason, Request};
 use tidegate_guard::rate::{RATE_LIMIT, RATE_LIMIT_POLICY};
@@ -118,12 +118,10 @@ impl Admitted {
         limits.map(|(_, limit)| limit.name())
     }
 
-    /// Adds `RateLimit` and `RateLimit-Policy` to a response.
-    pub fn append_rate_headers(&self, headers: &mut HeaderMap) {
-        for (left, policy) in &self.limits {
-            headers.append(RATE_LIMIT, left.clone());
-            headers.append(RATE_LIMIT_POLICY, policy.clone());
-        }
+    /// The fields `RateLimit` and `RateLimit-Policy` that the response owes the client.
+    pub fn rate_headers(&self) -> impl Iterator<Item = (HeaderName, &HeaderValue)> {
+        let fields = |(left, policy)| [(RATE_LIMIT, left), (RATE_LIMIT_POLICY, policy)];
+        self.limits.iter().map(|(left, policy)| (left, policy)).flat_map(fields)
     }
 
     fn check_address(&self, request: &Request<'_>) -> Result<(), Box<Refused>> {

@@ -5,6 +5,7 @@ mod byte_size;
 mod duration;
 mod percent;
 mod rate;
+mod text;
 
 pub use byte_size::{ByteSize, ParseByteSizeError};
 pub use duration::{ParseSpanError, Span};

@@ -6,8 +6,9 @@
 use rustc_hash::FxHashSet;
 use serde::de::DeserializeOwned;
 
-use super::de::{self, Kind, is_transparent};
+use super::de::{self, Kind};
 use super::path::{Path, Segment};
+use super::policy::is_transparent;
 use super::problem::Problem;
 use super::suggest;
 use super::tree::{Entry, Node, Value};

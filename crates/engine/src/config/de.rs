@@ -75,7 +75,7 @@ impl TreeError {
 
     /// The same error seen from the map around it.
     fn under(mut self, entry: &Entry) -> Self {
-        if !is_transparent(&entry.key) {
+        if !policy::is_transparent(&entry.key) {
             self.0.steps.push(Segment::Key(entry.key.clone()));
         }
         self
@@ -94,11 +94,6 @@ impl TreeError {
     }
 }
 
-/// Whether a key was made by us, so that it shows in no path.
-pub(crate) fn is_transparent(key: &str) -> bool {
-    key.starts_with('(')
-}
-
 impl fmt::Display for TreeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.message)
@@ -113,7 +108,7 @@ impl de::Error for TreeError {
     }
 
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        let wanted = wanted(expected);
+        let wanted = wanted(&found, expected);
         let hint = match (&found, wanted.as_str()) {
             (
                 Unexpected::Unsigned(_) | Unexpected::Signed(_) | Unexpected::Float(_),
@@ -121,6 +116,7 @@ impl de::Error for TreeError {
             )
             | (Unexpected::Bool(_), "a string") => Some("put it in quotes".to_owned()),
             (Unexpected::Str(text), "a list") => Some(format!("write `[{text}]`")),
+            (Unexpected::Unit, _) => Some("give it a value, or remove the key".to_owned()),
             _ => None,
         };
         Self::new(Kind::Value, format!("expected {wanted}, found {}", found_words(&found)))
@@ -128,7 +124,7 @@ impl de::Error for TreeError {
     }
 
     fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        let wanted = wanted(expected);
+        let wanted = wanted(&found, expected);
         Self::new(Kind::Value, format!("expected {wanted}, found {}", found_words(&found)))
     }
 
@@ -166,30 +162,62 @@ fn list_of(known: &[&str]) -> String {
 }
 
 /// What a visitor expects, in the words of YAML instead of Rust.
-fn wanted(expected: &dyn Expected) -> String {
+fn wanted(found: &Unexpected<'_>, expected: &dyn Expected) -> String {
     let text = expected.to_string();
+    if let Some(largest) = largest(&text) {
+        return match found {
+            Unexpected::Signed(_) => "a whole number of at least 0".to_owned(),
+            Unexpected::Unsigned(_) => format!("a whole number of at most {largest}"),
+            _ => "a whole number".to_owned(),
+        };
+    }
     match text.as_str() {
         "a sequence" => "a list".to_owned(),
         "a boolean" => "true or false".to_owned(),
-        "f64" | "f32" => "a number".to_owned(),
-        "u8" | "u16" | "u32" | "u64" | "usize" => {
-            "a whole number of at least 0".to_owned() + range_of(&text)
-        }
-        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number".to_owned(),
-        "string or map" => "a string or a map".to_owned(),
+        "f32" | "f64" => "a number".to_owned(),
+        "i8" | "i16" | "i32" | "i64" => "a whole number".to_owned(),
+        "path string" => "a file name".to_owned(),
         text if text.starts_with("a nonzero") => "a whole number of at least 1".to_owned(),
-        text if text.starts_with("struct ") || text.starts_with("enum ") => "a map".to_owned(),
-        text if text.starts_with("variant ") => "a name".to_owned(),
+        text if text.starts_with("struct ") => "a map".to_owned(),
         _ => text,
     }
 }
 
-fn range_of(name: &str) -> &'static str {
+/// The largest number of an unsigned type.
+fn largest(name: &str) -> Option<u64> {
     match name {
-        "u8" => " and at most 255",
-        "u16" => " and at most 65535",
-        "u32" => " and at most 4294967295",
-        _ => "",
+        "u8" => Some(u8::MAX.into()),
+        "u16" => Some(u16::MAX.into()),
+        "u32" => Some(u32::MAX.into()),
+        "u64" | "usize" => Some(u64::MAX),
+        _ => None,
+    }
+}
+
+/// `1.3` is a number where `"1.3"` is the name of a version.
+fn number_in_quotes(value: &Value, names: &[&str]) -> Option<String> {
+    let text = match value {
+        Value::Bool(value) => value.to_string(),
+        Value::Float(value) => value.to_string(),
+        Value::Int(value) => value.to_string(),
+        _ => return None,
+    };
+    names.contains(&text.as_str()).then(|| format!("put it in quotes: \"{text}\""))
+}
+
+fn unexpected(value: &Value) -> Unexpected<'_> {
+    match value {
+        Value::Bool(value) => Unexpected::Bool(*value),
+        Value::Float(value) => Unexpected::Float(*value),
+        Value::Int(value) => match (u64::try_from(*value), i64::try_from(*value)) {
+            (Ok(value), _) => Unexpected::Unsigned(value),
+            (_, Ok(value)) => Unexpected::Signed(value),
+            _ => Unexpected::Other("a number"),
+        },
+        Value::Map(_) => Unexpected::Map,
+        Value::Null | Value::Pruned => Unexpected::Unit,
+        Value::Seq(_) => Unexpected::Seq,
+        Value::String(text) => Unexpected::Str(text),
     }
 }
 
@@ -301,11 +329,30 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'de> {
                 return Err(TreeError::new(Kind::Value, message).at(node));
             }
             _ => {
-                let message = format!("expected {}", list_of(variants));
-                return Err(TreeError::new(Kind::Value, message).at(node));
+                let found = unexpected(&node.value);
+                let found = found_words(&found);
+                let message = format!("expected {}, found {found}", list_of(variants));
+                let hint = number_in_quotes(&node.value, variants);
+                return Err(TreeError::new(Kind::Value, message).with_hint(hint).at(node));
             }
         };
         visitor.visit_enum(access).map_err(|error| error.at(node))
+    }
+
+    /// A list is no map, though serde would take its elements for the fields in their order.
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, TreeError> {
+        match self.node.value {
+            Value::Seq(_) => {
+                let error: TreeError = de::Error::invalid_type(Unexpected::Seq, &visitor);
+                Err(error.at(self.node))
+            }
+            _ => self.deserialize_any(visitor),
+        }
     }
 
     numbers! {
@@ -315,8 +362,8 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'de> {
     }
 
     forward_to_deserialize_any! {
-        char str string bytes byte_buf unit unit_struct seq tuple tuple_struct map struct
-        identifier ignored_any
+        char str string bytes byte_buf unit unit_struct seq tuple tuple_struct map identifier
+        ignored_any
     }
 }
 

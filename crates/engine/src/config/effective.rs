@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use super::de::is_transparent;
+use super::policy::is_transparent;
 use super::scalar;
 use super::sources::Sources;
 use super::tree::{Entry, Node, Value};
@@ -82,7 +82,10 @@ impl Printer<'_> {
     }
 
     fn end_of_line(&mut self, node: &Node, indent: usize) {
-        if let Some(origin) = &node.origin {
+        let inherited = |entry: &Entry| entry.value.origin.is_some();
+        if let Some(origin) = &node.origin
+            && !node.entries().iter().any(inherited)
+        {
             let place = self.place(node);
             let _infallible = write!(self.out, "  # from {place} ({})", origin.label);
         } else if indent == 1 && matches!(node.value, Value::Map(_)) {

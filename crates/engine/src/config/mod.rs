@@ -17,6 +17,7 @@ mod path;
 mod paths;
 mod policy;
 mod problem;
+mod reference;
 mod scalar;
 mod schema;
 mod secrets;
@@ -32,6 +33,7 @@ pub(crate) use self::errors::io_message;
 pub use self::errors::{ConfigError, ConfigErrors};
 use self::path::{Path, Segment};
 use self::problem::Problem;
+pub use self::reference::reference;
 pub use self::schema::schema;
 use self::sources::Sources;
 pub(crate) use self::suggest::hint as suggestion;
@@ -87,23 +89,65 @@ impl Config {
             problems.push(Problem::at(tree.mark, "the file is empty").with_hint(MINIMAL));
         }
         paths::resolve(&mut tree, &sources);
-        policy::split(&mut tree);
-        let readable = tree.value != Value::Pruned && tree.value != Value::Null;
-        if readable {
-            collect::collect::<Settings>(&mut tree, &mut problems);
-        }
+        policy::split(&mut tree, &mut problems);
+        let readable = !matches!(tree.value, Value::Pruned | Value::Null);
+        let read = readable.then(|| collect::collect::<Settings>(&mut tree, &mut problems));
         policy::merge(&mut tree, &mut problems);
-        if !problems.is_empty() {
-            return Err(ConfigErrors::new(problems, &sources));
+        let settings = read.flatten().map(|_unmerged| de::from_tree(&tree));
+        let config = match settings {
+            Some(Ok(settings)) => Self { settings, tree, sources },
+            Some(Err(error)) => {
+                problems.push(error.into_problem());
+                return Err(ConfigErrors::new(problems, &sources));
+            }
+            None => return Err(ConfigErrors::new(problems, &sources)),
+        };
+        if problems.is_empty() {
+            return Ok(config);
         }
-        match de::from_tree(&tree) {
-            Ok(settings) => Ok(Self { settings, tree, sources }),
-            Err(error) => Err(ConfigErrors::new(vec![error.into_problem()], &sources)),
+        problems.extend(config.problems_in_the_rest());
+        Err(ConfigErrors::new(problems, &config.sources))
+    }
+
+    /// What makes no sense in the parts that could be read, so that one run shows everything.
+    fn problems_in_the_rest(&self) -> impl Iterator<Item = Problem> {
+        let unaffected = |problem: &Problem| {
+            let depth = match problem.path.0.first() {
+                Some(Segment::Key(key)) if ELEMENTS.contains(&key.as_str()) => 2,
+                _ => 1,
+            };
+            let part = Path(problem.path.0.iter().take(depth).cloned().collect());
+            !collect::find(&self.tree, &part).is_some_and(Node::has_pruned)
+        };
+        let errors = crate::Snapshot::errors_in(self).into_iter();
+        errors.map(|error| self.problem(error)).filter(unaffected)
+    }
+
+    /// Whether a list or map is there and has elements, readable or not.
+    pub(crate) fn has_elements(&self, key: &str) -> bool {
+        match self.tree.get(key).map(|node| &node.value) {
+            Some(Value::Map(entries)) => !entries.is_empty(),
+            Some(Value::Seq(items)) => !items.is_empty(),
+            Some(Value::Pruned) => true,
+            _ => false,
         }
     }
 
+    /// Whether something of the wrong shape was taken out below a path.
+    pub(crate) fn has_pruned(&self, path: &[&str]) -> bool {
+        let path = Path(path.iter().map(|key| Segment::Key((*key).to_owned())).collect());
+        collect::find(&self.tree, &path).is_some_and(Node::has_pruned)
+    }
+
+    /// The keys of a map, those of unreadable values included.
+    pub(crate) fn keys(&self, key: &str) -> Vec<&str> {
+        let entries = self.tree.get(key).map(Node::entries).unwrap_or_default();
+        entries.iter().map(|entry| entry.key.as_str()).collect()
+    }
+
     /// Adds files and lines to what is wrong with the settings.
-    pub(crate) fn errors(&self, errors: Vec<SettingsError>) -> ConfigErrors {
+    #[must_use]
+    pub fn errors(&self, errors: Vec<SettingsError>) -> ConfigErrors {
         let problems = errors.into_iter().map(|error| self.problem(error)).collect();
         ConfigErrors::new(problems, &self.sources)
     }
@@ -122,7 +166,14 @@ impl Config {
 
     fn problem(&self, error: SettingsError) -> Problem {
         let (mark, path) = self.locate(&error.path);
-        Problem { mark, path, message: error.message, hint: error.hint }
+        Problem { mark, path, message: one_line(error.message), hint: error.hint }
+    }
+
+    /// The file and line of a setting.
+    pub(crate) fn place(&self, path: &[&str]) -> String {
+        let path: Vec<String> = path.iter().map(|step| (*step).to_owned()).collect();
+        let (mark, _) = self.locate(&path);
+        format!("{}:{}", self.sources.name(mark), mark.line)
     }
 
     /// Follows a path as far as the file has it.
@@ -134,8 +185,11 @@ impl Config {
             let index = step.parse::<usize>().ok();
             match (next, index) {
                 (Some(Value::Seq(items)), Some(index)) => {
-                    path = path.index(index);
-                    node = items.get(index);
+                    let mut live =
+                        items.iter().enumerate().filter(|(_, item)| item.value != Value::Pruned);
+                    let found = live.nth(index);
+                    path = path.index(found.map_or(index, |(position, _)| position));
+                    node = found.map(|(_, item)| item);
                 }
                 // A single one that stands for a list of one.
                 (Some(Value::Map(entries)), Some(_)) if collect::entry(entries, step).is_none() => {
@@ -160,5 +214,32 @@ impl Config {
         (mark, path)
     }
 }
+
+/// An error of the regex crate draws the pattern in lines of its own; the last line says it all.
+fn one_line(message: String) -> String {
+    match (message.split_once(" regex parse error:\n"), message.lines().last()) {
+        (Some((what, _)), Some(last)) => {
+            format!("{what} {}", last.strip_prefix("error: ").unwrap_or(last))
+        }
+        _ => message,
+    }
+}
+
+/// A YAML text as JSON, without includes and secrets, to compare it with the schema.
+///
+/// # Errors
+///
+/// What is not YAML, or goes beyond what a configuration may be.
+pub fn yaml_to_json(text: &str) -> Result<serde_json::Value, ConfigErrors> {
+    let mut sources = Sources::default();
+    let file = sources::Source { name: "text".into(), path: None, text: text.to_owned() };
+    let file = sources.add(file);
+    tree::parse(text, file)
+        .map(|node| node.to_json())
+        .map_err(|problem| ConfigErrors::new(vec![problem], &sources))
+}
+
+/// Lists and maps whose elements can be judged one by one.
+const ELEMENTS: [&str; 4] = ["listeners", "policies", "routes", "upstreams"];
 
 const MINIMAL: &str = "a configuration needs listeners, routes and upstreams";

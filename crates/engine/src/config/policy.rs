@@ -1,9 +1,9 @@
 //! Policies: `defaults`, then the named `policies` of a route in their order, then the route's own
 //! policy fields. It happens on the tree, so that each value keeps the place where it was written.
 //!
-//! The last one wins per field. Of the fields in [`MERGED`], whose settings are all optional, the
-//! last one wins per setting: a route may change `timeouts.total` and keep a policy's
-//! `timeouts.connect`. A field written as `~` takes back what came before it.
+//! The last one wins per field. The fields in [`MERGED`], whose keys are all optional, merge key by
+//! key, and so do the maps in them: a route may change `timeouts.total` and keep a policy's
+//! `timeouts.connect`. Lists are replaced. A key written as `~` takes back what came before it.
 
 use std::sync::Arc;
 
@@ -16,12 +16,12 @@ use super::suggest;
 use super::tree::{Entry, Node, Origin, Value};
 use crate::settings::{PolicySettings, RouteMatch};
 
-/// Where a route's match fields are gathered for serde; no user can write this key.
+/// Where a route's match fields are gathered for serde; [`split`] refuses users who write it.
 pub(crate) const MATCH: &str = "(match)";
 /// Where a route's policy fields are gathered.
 pub(crate) const POLICY: &str = "(policy)";
 
-/// The policy fields that merge setting by setting; all others are replaced as a whole.
+/// The policy fields that merge key by key; all others are replaced as a whole.
 const MERGED: [&str; 5] = ["request_headers", "response_headers", "retries", "timeouts", "waf"];
 
 /// The names of all policy fields.
@@ -44,11 +44,25 @@ pub(crate) fn visible(known: &[&'static str]) -> Vec<&'static str> {
     known.iter().flat_map(expand).collect()
 }
 
+/// Whether a key is one of ours, which adds no step to a path.
+pub(crate) fn is_transparent(key: &str) -> bool {
+    key == MATCH || key == POLICY
+}
+
 /// Gathers each route's match fields and policy fields, which stand side by side in the file.
-pub(crate) fn split(root: &mut Node) {
-    for route in routes(root) {
+pub(crate) fn split(root: &mut Node, problems: &mut Vec<Problem>) {
+    for (index, route) in routes(root).iter_mut().enumerate() {
         let mark = route.mark;
         let Value::Map(entries) = &mut route.value else { continue };
+        entries.retain(|entry| {
+            let ours = is_transparent(&entry.key);
+            if ours {
+                let path = Path::default().key("routes").index(index).key(&entry.key);
+                let message = format!("unknown key `{}`", entry.key);
+                problems.push(Problem::at(entry.key_mark, message).with_path(path));
+            }
+            !ours
+        });
         let take = |entries: &mut Vec<Entry>, names: &[&str], key: &str| {
             let (taken, rest) = std::mem::take(entries)
                 .into_iter()
@@ -128,7 +142,8 @@ fn chosen<'l>(
         match named.get(name) {
             Some(layer) => layers.push(layer),
             None => {
-                let hint = suggest::hint(name, named.keys().map(String::as_str));
+                let hint = suggest::hint(name, named.keys().map(String::as_str))
+                    .or_else(|| Some("add it to `policies`".to_owned()));
                 let problem = Problem::at(node.mark, format!("no policy is called `{name}`"))
                     .with_path(path.key("policies").index(position));
                 problems.push(Problem { hint, ..problem });
@@ -143,54 +158,58 @@ fn apply(own: &mut Node, layers: &[&Layer]) {
     let mut merged: Vec<Entry> = Vec::new();
     for layer in layers {
         for entry in layer.node.entries() {
-            let origin = Origin { path: layer.path.key(&entry.key), label: layer.label.clone() };
-            lay(&mut merged, inherited(entry, &Arc::new(origin)));
+            let entry = inherited(entry, &layer.path, &layer.label);
+            let deep = is_merged(&entry.key);
+            lay(&mut merged, entry, deep);
         }
     }
     if let Value::Map(entries) = &mut own.value {
         for entry in std::mem::take(entries) {
-            lay(&mut merged, entry);
+            let deep = is_merged(&entry.key);
+            lay(&mut merged, entry, deep);
         }
         *entries = merged;
     }
 }
 
 /// A layer's field, marked with where it came from.
-fn inherited(entry: &Entry, origin: &Arc<Origin>) -> Entry {
+fn inherited(entry: &Entry, path: &Path, label: &str) -> Entry {
     let mut entry = entry.clone();
-    if let (true, Value::Map(inner)) = (is_merged(&entry.key), &mut entry.value.value) {
-        for inner in inner {
-            let path = origin.path.key(&inner.key);
-            inner.value.origin = Some(Arc::new(Origin { path, label: origin.label.clone() }));
+    mark(&mut entry.value, path.key(&entry.key), label, is_merged(&entry.key));
+    entry
+}
+
+fn mark(node: &mut Node, path: Path, label: &str, deep: bool) {
+    if let (true, Value::Map(entries)) = (deep, &mut node.value) {
+        for entry in entries {
+            mark(&mut entry.value, path.key(&entry.key), label, deep);
         }
     }
-    entry.value.origin = Some(Arc::clone(origin));
-    entry
+    node.origin = Some(Arc::new(Origin { path, label: label.to_owned() }));
 }
 
 fn is_merged(key: &str) -> bool {
     MERGED.contains(&key)
 }
 
-/// Puts one field over what is there.
-fn lay(merged: &mut Vec<Entry>, upper: Entry) {
-    let Some(lower) = merged.iter_mut().find(|lower| lower.key == upper.key) else {
-        merged.push(upper);
+/// Puts one entry over those that are there; `deep` merges maps instead of replacing them.
+fn lay(lower: &mut Vec<Entry>, upper: Entry, deep: bool) {
+    let Some(below) = lower.iter_mut().find(|below| below.key == upper.key) else {
+        lower.push(upper);
         return;
     };
-    match (is_merged(&upper.key), &mut lower.value.value, &upper.value.value) {
-        (true, Value::Map(_), Value::Map(_)) => {
-            let below = std::mem::replace(lower, upper);
-            if let (Value::Map(below), Value::Map(above)) =
-                (below.value.value, &mut lower.value.value)
-            {
-                let kept = |entry: &Entry| !above.iter().any(|upper| upper.key == entry.key);
-                let mut kept: Vec<Entry> = below.into_iter().filter(kept).collect();
-                kept.append(above);
-                *above = kept;
+    match (deep, &mut below.value.value, upper.value.value) {
+        (true, Value::Map(entries), Value::Map(above)) => {
+            for entry in above {
+                lay(entries, entry, deep);
             }
+            below.value.mark = upper.value.mark;
+            below.value.origin = upper.value.origin;
+            below.key_mark = upper.key_mark;
         }
-        _ => *lower = upper,
+        (_, _, value) => {
+            *below = Entry { value: Node { value, ..upper.value }, ..upper };
+        }
     }
 }
 
@@ -202,8 +221,8 @@ mod tests {
     #[track_caller]
     fn check(text: &str, expected: &str) {
         let mut root = tree::parse(text, 0).unwrap();
-        split(&mut root);
         let mut problems = Vec::new();
+        split(&mut root, &mut problems);
         merge(&mut root, &mut problems);
         assert_eq!(problems, []);
         let Some(Value::Seq(routes)) = root.get("routes").map(|node| &node.value) else { panic!() };
@@ -224,11 +243,20 @@ mod tests {
     }
 
     #[test]
-    fn settings_of_optional_parts_merge_one_level_deep() {
+    fn fields_whose_keys_are_all_optional_merge_key_by_key() {
         check(
             "{defaults: {timeouts: {connect: 1s, total: 9s}, waf: {exclude: [{tags: [a]}]}}, \
              routes: [{timeouts: {total: 5s}, waf: {mode: detect}}]}",
             "{timeouts: {connect: 1s, total: 5s}, waf: {exclude: [{tags: [a]}], mode: detect}}",
+        );
+    }
+
+    #[test]
+    fn a_route_adds_a_header_and_keeps_those_of_its_policies() {
+        check(
+            "{defaults: {response_headers: {set: {a: 1, b: 1}, remove: [x]}}, \
+             routes: [{response_headers: {set: {b: 2, c: 2}, remove: [y]}}]}",
+            "{response_headers: {set: {a: 1, b: 2, c: 2}, remove: [y]}}",
         );
     }
 

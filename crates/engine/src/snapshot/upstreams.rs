@@ -19,8 +19,13 @@ pub(super) fn compile(
     for (name, settings) in upstreams {
         let mut own = Vec::new();
         check_tls(settings, &mut own);
-        let carried = previous.and_then(|previous| previous.pools.get(name)).map(Arc::as_ref);
-        match Pool::compile(name, settings, carried) {
+        let carried = previous.and_then(|previous| previous.pools.get(name));
+        if let Some(same) = carried.filter(|pool| pool.settings() == settings && own.is_empty()) {
+            // The very same pool: whatever works on it, such as a health check, goes on.
+            pools.insert(name.clone(), Arc::clone(same));
+            continue;
+        }
+        match Pool::compile(name, settings, carried.map(Arc::as_ref)) {
             Ok(pool) => {
                 pools.insert(name.clone(), Arc::new(pool));
             }

@@ -1,0 +1,173 @@
+//! Every example configuration loads, compiles and agrees with the schema.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tidegate_engine::{Config, ConfigErrors, Snapshot, config};
+
+const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n";
+const KEY: &str = "-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----\n";
+
+/// The examples in a folder of their own, with the files that they name.
+struct Examples {
+    folder: tempfile::TempDir,
+}
+
+impl Examples {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        copy(&source(), folder.path());
+        for (name, text) in [
+            ("secrets/admin-token", "0123456789abcdef\n"),
+            ("tls/edge.crt", CERTIFICATE),
+            ("tls/edge.key", KEY),
+            ("tls/partners.crt", CERTIFICATE),
+            ("tls/partners.key", KEY),
+            ("tls/clients-ca.pem", CERTIFICATE),
+            ("tls/internal-ca.pem", CERTIFICATE),
+        ] {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        Self { folder }
+    }
+
+    fn load(&self, name: &str) -> Result<(Config, Snapshot), ConfigErrors> {
+        let config = Config::load(self.folder.path().join(name))?;
+        let snapshot = Snapshot::compile(&config, None)?;
+        Ok((config, snapshot))
+    }
+}
+
+fn source() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config")
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let to = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy(&path, &to);
+        } else {
+            fs::copy(&path, &to).unwrap();
+        }
+    }
+}
+
+/// The configurations among the examples; rules and included parts are none.
+fn names() -> Vec<String> {
+    let entries = fs::read_dir(source()).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut names: Vec<_> = entries.map(|name| name.into_string().unwrap()).collect();
+    names.retain(|name| name.ends_with(".yaml"));
+    names.sort();
+    names
+}
+
+#[test]
+fn every_example_compiles() {
+    let examples = Examples::new();
+    assert!(names().len() >= 3, "{:?}", names());
+    for name in names() {
+        if let Err(errors) = examples.load(&name) {
+            panic!("{errors}");
+        }
+    }
+}
+
+#[test]
+fn the_effective_configuration_says_where_values_come_from() {
+    let examples = Examples::new();
+    let (config, _) = examples.load("edge.yaml").unwrap();
+    let folder = format!("{}/", examples.folder.path().display());
+    insta::assert_snapshot!(config.effective().replace(&folder, ""));
+}
+
+#[test]
+fn the_effective_configuration_reads_back_as_the_same() {
+    let examples = Examples::new();
+    for name in names().iter().filter(|name| *name != "edge.yaml") {
+        let (config, _) = examples.load(name).unwrap();
+        let again = Config::from_text("effective", &config.effective()).unwrap();
+        assert_eq!(again.settings.routes, config.settings.routes);
+    }
+}
+
+/// A configuration file as JSON, for the schema.
+fn json(path: &Path) -> serde_json::Value {
+    let text = fs::read_to_string(path).unwrap();
+    config::yaml_to_json(&text).unwrap()
+}
+
+#[test]
+fn the_schema_takes_every_example() {
+    let schema = config::schema();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let mut files: Vec<_> = names().into_iter().map(|name| source().join(name)).collect();
+    files.push(source().join("routes.d/partners.yaml"));
+    for file in files {
+        let errors: Vec<_> = validator
+            .iter_errors(&json(&file))
+            .map(|error| format!("{}: {error}", error.instance_path()))
+            .collect();
+        assert_eq!(errors, [""; 0], "{}", file.display());
+    }
+}
+
+#[test]
+fn the_schema_refuses_what_the_loader_refuses() {
+    let schema = config::schema();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    for text in [
+        "listener: []",
+        "listeners: [{ adress: '0.0.0.0:80' }]",
+        "listeners: [{ address: 80 }]",
+        "listeners: [{}]",
+        "limits: { header_bytes: 10kb }",
+        "limits: { idle_timeout: 75 }",
+        "limits: { h2_streams: 0 }",
+        "routes: [{ path: pay }]",
+        "routes: [{ path: { exact: /a, prefix: /b } }]",
+        "routes: [{ '(policy)': {} }]",
+        "routes: [{ max_bodi: 1MiB }]",
+        "routes: [{ rate_limit: { rate: fast } }]",
+        "upstreams: { api: {} }",
+        "upstreams: { api: { endpoints: ['10.0.0.1'] } }",
+        "upstreams: { api: { endpoints: ['10.0.0.1:80'], balance: best } }",
+        "policies: { a: { waf: { mode: on } } }",
+        "admin: { token: plain }",
+        "trusted_proxies: 10.0.0.0/8",
+    ] {
+        let value = config::yaml_to_json(text).unwrap();
+        assert!(!validator.is_valid(&value), "{text}");
+    }
+}
+
+#[test]
+fn every_setting_is_described() {
+    let schema = config::schema();
+    let definitions = schema["definitions"].as_object().unwrap();
+    for (name, definition) in definitions.iter().chain([(&"root".to_owned(), &schema)]) {
+        let Some(properties) = definition["properties"].as_object() else { continue };
+        for (key, property) in properties {
+            assert!(property["description"].is_string(), "{name}.{key} has no description");
+        }
+    }
+}
+
+#[test]
+fn the_reference_is_current() {
+    let path = source().join("../docs/reference/configuration.md");
+    let written = fs::read_to_string(&path).unwrap_or_default();
+    let current = config::reference();
+    if written != current && std::env::var_os("UPDATE_REFERENCE").is_some() {
+        fs::write(&path, &current).unwrap();
+        return;
+    }
+    assert!(
+        written == current,
+        "docs/reference/configuration.md is stale; run this test with UPDATE_REFERENCE=1"
+    );
+}
