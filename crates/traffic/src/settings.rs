@@ -313,4 +313,21 @@ mod tests {
         check(":80", Err(ParseEndpointError::Name));
         check("http://pods:80", Err(ParseEndpointError::Scheme));
     }
+
+    #[test]
+    fn the_schema_of_every_feature_can_be_made() {
+        let schemas = [
+            schemars::schema_for!(UpstreamSettings),
+            schemars::schema_for!(TimeoutSettings),
+            schemars::schema_for!(RetrySettings),
+            schemars::schema_for!(crate::RouteMatch),
+            schemars::schema_for!(crate::filters::HeaderFilterSettings),
+            schemars::schema_for!(crate::filters::RewriteSettings),
+            schemars::schema_for!(crate::filters::RedirectSettings),
+        ];
+        for schema in schemas {
+            assert_eq!(schema.get("type"), Some(&"object".into()));
+            assert_eq!(schema.get("additionalProperties"), Some(&false.into()));
+        }
+    }
 }

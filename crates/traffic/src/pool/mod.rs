@@ -242,3 +242,8 @@ fn places(fixed: &[Place], names: &[ResolvedName], resolved: &[Vec<IpAddr>]) -> 
     });
     fixed.iter().cloned().chain(from_names).filter(|place| seen.insert(place.address)).collect()
 }
+
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;

@@ -37,6 +37,13 @@ pub(super) fn check(
     findings.errors
 }
 
+/// Whether two routes have the same path, or patterns that differ.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Paths {
+    Differ,
+    Same,
+}
+
 struct Findings<'a> {
     routes: &'a [ParsedRoute],
     errors: Vec<RouteError>,
@@ -56,7 +63,7 @@ impl Findings<'_> {
                 if self.rank(*one) != self.rank(*other) {
                     break;
                 }
-                self.tie(host, *one, *other);
+                self.tie(host, *one, *other, Paths::Same);
             }
         }
     }
@@ -73,20 +80,22 @@ impl Findings<'_> {
                 for (one, other) in
                     one.routes.iter().flat_map(|one| other.routes.iter().map(move |o| (*one, *o)))
                 {
-                    self.tie(host, one, other);
+                    self.tie(host, one, other, Paths::Differ);
                 }
             }
         }
     }
 
     /// Records a tie if both are of equal rank and some request can meet the conditions of both.
-    fn tie(&mut self, host: &HostPattern, one: usize, other: usize) {
+    fn tie(&mut self, host: &HostPattern, one: usize, other: usize, paths: Paths) {
         let (first, second) = (one.min(other), one.max(other));
         let (Some(a), Some(b)) = (self.routes.get(first), self.routes.get(second)) else { return };
         if a.conditions.rank() != b.conditions.rank() || !a.conditions.overlap(&b.conditions) {
             return;
         }
-        let same = a.conditions.cover(&b.conditions) && b.conditions.cover(&a.conditions);
+        let same = paths == Paths::Same
+            && a.conditions.cover(&b.conditions)
+            && b.conditions.cover(&a.conditions);
         let place = on(host);
         let error = if same {
             let message = format!("routes `{}` and `{}` match the same{place}", a.id, b.id);

@@ -133,3 +133,8 @@ impl Router {
         self.any_host.visit(request.path, &mut visitor)
     }
 }
+
+#[cfg(test)]
+mod oracle;
+#[cfg(test)]
+mod tests;

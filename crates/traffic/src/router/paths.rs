@@ -29,7 +29,7 @@ pub(super) struct Pattern {
     pub(super) literal: String,
     /// The closed segments of `literal`: up to its last slash, exclusive.
     pub(super) below: String,
-    /// The routes that have it, in the order of precedence.
+    /// The routes that have it; once sorted, those of one rank.
     pub(super) routes: Vec<usize>,
 }
 
@@ -92,20 +92,30 @@ impl HostPaths {
             ParsedPath::Exact(path) => self.exact.entry(path.clone()).or_default().push(route),
             ParsedPath::Prefix(path) => self.prefix.entry(path.clone()).or_default().push(route),
             ParsedPath::Regex(pattern) => {
-                let same = |known: &&mut Pattern| known.regex.as_str() == pattern.regex.as_str();
-                match self.regex.iter_mut().find(same) {
-                    Some(known) => known.routes.push(route),
-                    None => self.regex.push(Pattern { routes: vec![route], ..(**pattern).clone() }),
-                }
+                self.regex.push(Pattern { routes: vec![route], ..(**pattern).clone() });
             }
         }
     }
 
-    /// Brings everything into the order of precedence.
+    /// Brings everything into the order of precedence. Of the regexes, those that are equal in
+    /// pattern and rank become one.
     pub(super) fn sort(&mut self, routes: &[ParsedRoute]) {
         let rank = |at: &usize| Reverse(routes.get(*at).map(|route| route.conditions.rank()));
         let lists = self.exact.values_mut().chain(self.prefix.values_mut());
-        lists.chain(self.regex.iter_mut().map(|p| &mut p.routes)).for_each(|r| r.sort_by_key(rank));
-        self.regex.sort_by_key(|pattern| Reverse(pattern.regex.as_str().len()));
+        lists.for_each(|routes| routes.sort_by_key(rank));
+        let first_rank = |pattern: &Pattern| pattern.routes.first().map(rank);
+        self.regex.sort_by(|one, other| {
+            let key = |p: &Pattern| (Reverse(p.regex.as_str().len()), first_rank(p));
+            let by_text = || one.regex.as_str().cmp(other.regex.as_str());
+            key(one).cmp(&key(other)).then_with(by_text)
+        });
+        self.regex.dedup_by(|next, kept| {
+            let same = next.regex.as_str() == kept.regex.as_str();
+            let same = same && first_rank(next) == first_rank(kept);
+            if same {
+                kept.routes.append(&mut next.routes);
+            }
+            same
+        });
     }
 }

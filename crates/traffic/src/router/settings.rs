@@ -51,6 +51,9 @@ impl RouteMatch {
         let host = self.host.as_ref().map(|hosts| hosts.0.join(",")).unwrap_or_default();
         let path = self.path.as_ref().map_or("/", |path| path.text());
         let mut id = format!("{host}{path}");
+        if let Some(PathMatch::Exact(_)) = self.path {
+            id.push_str(" exact");
+        }
         if let Some(methods) = &self.methods {
             id.push_str(&format!(" {}", methods.join(",")));
         }
