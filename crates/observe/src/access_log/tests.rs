@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use tidegate_core::Reason;
@@ -150,6 +151,36 @@ fn a_reader_that_went_away_is_no_catastrophe() {
     log_ids(&log, 0..3);
     log.flush();
     assert_eq!((log.shared.stats.dropped(), log.shared.stats.write_errors()), (3, 1));
+}
+
+/// A socket that does not block takes part of a batch and then refuses: like a disk that fills up.
+#[test]
+fn a_torn_line_does_not_spoil_the_next_one() {
+    let (mut reader, writer) = UnixStream::pair().unwrap();
+    writer.set_nonblocking(true).unwrap();
+    reader.set_nonblocking(true).unwrap();
+    let log = start_stream(std::os::fd::OwnedFd::from(writer).into());
+    let stats = Arc::clone(&log.shared.stats);
+    let mut logged = 0;
+    // Twice, so that the newline that would mend the line cannot be written either.
+    while stats.write_errors() < 2 {
+        assert!(logged < 100_000);
+        log_ids(&log, logged..logged + 100);
+        logged += 100;
+        log.flush();
+    }
+    let mut text = Vec::new();
+    let full = reader.read_to_end(&mut text).unwrap_err();
+    assert_eq!(full.kind(), io::ErrorKind::WouldBlock);
+    log_ids(&log, logged..logged + 1);
+    drop(log);
+    reader.read_to_end(&mut text).unwrap();
+    let text = String::from_utf8(text).unwrap();
+    let whole = |line: &&str| serde_json::from_str::<serde_json::Value>(line).is_ok();
+    assert_eq!(text.lines().filter(|line| !whole(line)).count(), 1, "one line is torn");
+    assert!(text.lines().last().is_some_and(|line| line.contains(&format!("\"{logged}\""))));
+    let written = u64::try_from(text.lines().filter(whole).count()).unwrap();
+    assert_eq!(written + stats.dropped(), stats.lines());
 }
 
 /// A pipe that nobody reads blocks the writer: what requests see must not change.

@@ -173,7 +173,9 @@ impl Writer {
             && let Err((error, rest)) = self.try_write(&batch)
         {
             let lost = rest.iter().filter(|byte| **byte == b'\n').count();
-            self.torn = rest.len() < batch.len() && !ends_line(&batch, rest);
+            if rest.len() < batch.len() {
+                self.torn = !ends_line(&batch, rest);
+            }
             self.shared.stats.write_failed(u64::try_from(lost).unwrap_or(u64::MAX));
             self.report(&error, "the access log cannot be written; lines are lost");
         }
