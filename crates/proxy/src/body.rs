@@ -16,9 +16,9 @@ use crate::context::{Context, Held};
 use crate::faults;
 
 /// Refuses a body that says that it is larger than the route takes.
-pub(crate) fn refuse_too_large(head: &Parts, max_body: u64) -> Result<(), Denial> {
+pub(crate) fn refuse_too_large(head: &Parts, max_body: u64) -> Result<(), Box<Denial>> {
     match content_length(head) {
-        Some(length) if length > max_body => Err(too_large(max_body)),
+        Some(length) if length > max_body => Err(too_large(max_body).into()),
         _ => Ok(()),
     }
 }
@@ -28,7 +28,7 @@ pub(crate) async fn inspect(
     session: &mut Session,
     ctx: &mut Context,
     clock: &Clock,
-) -> Result<(), Denial> {
+) -> Result<(), Box<Denial>> {
     let Some((admitted, limit)) =
         ctx.admitted.as_mut().and_then(|admitted| admitted.body_cap().map(|cap| (admitted, cap)))
     else {
@@ -56,10 +56,10 @@ async fn read_whole(
     session: &mut Session,
     ctx: &Context,
     limit: usize,
-) -> Result<(Vec<u8>, bool), Denial> {
+) -> Result<(Vec<u8>, bool), Box<Denial>> {
     let expected = session.req_header_mut().remove_header(&header::EXPECT).is_some();
     if expected && session.write_continue_response().await.is_err() {
-        return Err(Denial::new(Reason::ClientClosed));
+        return Err(Denial::new(Reason::ClientClosed).into());
     }
     session.enable_retry_buffering();
     let wait = ctx
@@ -91,12 +91,12 @@ pub(crate) fn pass(
     end: bool,
     head: &Parts,
     ctx: &mut Context,
-) -> Result<(), Denial> {
+) -> Result<(), Box<Denial>> {
     let Some(admitted) = &mut ctx.admitted else { return Ok(()) };
     ctx.request_bytes += piece.as_ref().map_or(0, |piece| piece.len() as u64);
     let max_body = admitted.route().max_body;
     if ctx.request_bytes > max_body {
-        return Err(too_large(max_body));
+        return Err(too_large(max_body).into());
     }
     let Some(held) = &mut ctx.held else { return Ok(()) };
     held.bytes.extend_from_slice(piece.as_deref().unwrap_or_default());
@@ -116,9 +116,9 @@ fn decide(
     head: &Parts,
     body: &[u8],
     complete: bool,
-) -> Result<(), Denial> {
+) -> Result<(), Box<Denial>> {
     let content_type = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    admitted.inspect_body(content_type, body, complete).map_err(|denial| *denial)
+    admitted.inspect_body(content_type, body, complete)
 }
 
 fn too_large(max_body: u64) -> Denial {

@@ -202,11 +202,12 @@ impl ClientStream {
     }
 
     async fn receive(&mut self) -> Result<(), HeadError> {
-        std::future::poll_fn(|cx| self.poll_receive(cx))
-            .await
-            .map_or(Err(HeadError::Closed), |count| {
+        std::future::poll_fn(|cx| self.poll_receive(cx)).await.map_or(
+            Err(HeadError::Closed),
+            |count| {
                 if count == 0 { Err(HeadError::Closed) } else { Ok(()) }
-            })
+            },
+        )
     }
 
     /// Reads once from the transport into `received`.

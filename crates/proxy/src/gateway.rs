@@ -14,7 +14,7 @@ use pingora_error::{Error, ErrorSource, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use tidegate_core::forwarded::client_addr;
-use tidegate_core::reading::{Target, Upgrade, read_http1_head, read_http2_head};
+use tidegate_core::reading::{Refusal, Target, Upgrade, read_http1_head, read_http2_head};
 use tidegate_core::{Denial, Reason};
 use tidegate_engine::admit;
 use tidegate_engine::pipeline::Refused;
@@ -52,13 +52,13 @@ impl Gateway {
     }
 
     /// From the head to the decision.
-    async fn receive(&self, session: &mut Session, ctx: &mut Context) -> Result<Next, Denial> {
+    async fn receive(&self, session: &mut Session, ctx: &mut Context) -> Result<Next, Box<Denial>> {
         self.arrive(session, ctx)?;
-        let Some(arrival) = &ctx.arrival else { return Err(Denial::new(Reason::Internal)) };
+        let Some(arrival) = &ctx.arrival else { return Err(Denial::new(Reason::Internal).into()) };
         let request = arrival.request(session.req_header());
         let admitted = match admit(&arrival.live.snapshot, &request) {
             Ok(admitted) => admitted,
-            Err(refused) => return Err(note(*refused, ctx)),
+            Err(refused) => return Err(note(*refused, ctx).into()),
         };
         let route = admitted.route().clone();
         ctx.lane = arrival.live.lanes.of(&route).cloned();
@@ -78,9 +78,9 @@ impl Gateway {
     }
 
     /// Reads the head strictly, and finds out who asks.
-    fn arrive(&self, session: &mut Session, ctx: &mut Context) -> Result<(), Denial> {
+    fn arrive(&self, session: &mut Session, ctx: &mut Context) -> Result<(), Box<Denial>> {
         let Some(connection) = Connection::of(session.digest()).cloned() else {
-            return Err(Denial::new(Reason::Internal).with_evidence("no connection"));
+            return Err(Denial::new(Reason::Internal).with_evidence("no connection").into());
         };
         connection.begin_request();
         let live = self.edge.live();
@@ -96,7 +96,7 @@ impl Gateway {
         let given = head.headers.get("x-request-id").filter(|_id| peer_is_trusted);
         let (target, refusal) = match target {
             Ok(target) => (target, None),
-            Err(denial) => (nowhere(), Some(denial)),
+            Err(refusal) => (nowhere(), Some(refusal)),
         };
         let ignored_upgrade = target.upgrade == Upgrade::Ignored;
         ctx.arrival = Some(Arrival {
@@ -115,7 +115,7 @@ impl Gateway {
             session.req_header_mut().remove_header(&header::UPGRADE);
             session.req_header_mut().remove_header("http2-settings");
         }
-        refusal.map_or(Ok(()), Err)
+        refusal.map_or(Ok(()), |refusal| Err(Box::new(refusal.into())))
     }
 
     async fn refuse(&self, session: &mut Session, ctx: &mut Context, denial: &Denial) {
@@ -124,9 +124,9 @@ impl Gateway {
             Some(arrival) => arrival.request_id.clone(),
             None => RequestId::new(),
         };
-        if denial.reason == Reason::ClientClosed {
-            session.set_keepalive(None);
-        } else if respond::deny(session, denial, request_id.as_str()).await.is_err() {
+        let told = denial.reason != Reason::ClientClosed
+            && respond::deny(session, denial, &request_id).await.is_ok();
+        if !told {
             session.set_keepalive(None);
         }
     }
@@ -157,16 +157,15 @@ fn nowhere() -> Target<'static> {
     Target { host: "".into(), path: "".into(), upgrade: Upgrade::Absent }
 }
 
-fn read_target(session: &Session, live: &Live) -> Result<Target<'static>, Denial> {
+fn read_target(session: &Session, live: &Live) -> Result<Target<'static>, Refusal> {
     let head = session.req_header();
-    let target = match session.as_http1() {
+    match session.as_http1() {
         Some(http1) => {
             let raw = http1.get_headers_raw_bytes();
             read_http1_head(&raw, head, &live.rules).map(Target::into_owned)
         }
         None => read_http2_head(head, &live.rules).map(Target::into_owned),
-    };
-    target.map_err(Denial::from)
+    }
 }
 
 #[async_trait]

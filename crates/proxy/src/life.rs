@@ -15,6 +15,7 @@ use tidegate_observe::AccessLog;
 use tidegate_traffic::Pool;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
+use tokio::time::sleep;
 
 use crate::edge::Live;
 use crate::health::check_pool;
@@ -108,12 +109,17 @@ impl Process {
         let outcome = tokio::task::block_in_place(|| self.try_reload());
         let edge = self.protocols.edge();
         edge.metrics().config_reloaded(outcome.is_ok(), edge.clock().wall());
-        match &outcome {
-            Ok(()) => tracing::info!("configuration reloaded"),
-            Err(errors) => tracing::error!(%errors, "configuration refused, the last one stays"),
-        }
         signals::notify_ready();
-        outcome.map_err(|error| error.to_string())
+        match outcome {
+            Ok(()) => {
+                tracing::info!("configuration reloaded");
+                Ok(())
+            }
+            Err(errors) => {
+                report(&errors);
+                Err(errors.to_string())
+            }
+        }
     }
 
     fn try_reload(&mut self) -> Result<(), ServeError> {
@@ -201,26 +207,31 @@ impl Process {
         let settings = edge.live().snapshot.settings().server.clone();
         edge.set_ready(false);
         signals::notify_stopping();
-        tracing::info!(connections = edge.connections().total(), "draining");
-        let drained = async {
-            tokio::time::sleep(settings.unready_delay.0).await;
-            self.listeners.clear();
-            edge.start_draining();
-            self.draining.send_replace(true);
-            while edge.connections().total() > 0 {
-                tokio::time::sleep(DRAIN_LOOK).await;
-            }
-        };
         let limit = settings.unready_delay.0 + settings.drain_timeout.0;
-        tokio::select! {
-            () = drained => tracing::info!("drained"),
-            () = tokio::time::sleep(limit) => {
-                let left = edge.connections().total();
-                tracing::warn!(connections = left, "drain timeout, closing what is left");
-            }
-            () = signals.stop() => tracing::warn!("told to stop at once"),
+        let ended = tokio::select! {
+            () = self.finish(settings.unready_delay.0) => "nothing runs any more",
+            () = sleep(limit) => "the drain timeout is over",
+            () = signals.stop() => "told to stop at once",
+        };
+        tracing::info!(connections_left = edge.connections().total(), ended, "drained");
+    }
+
+    /// Closes the listeners after `delay`, and waits for the last connection.
+    async fn finish(&mut self, delay: Duration) {
+        let edge = self.protocols.edge();
+        tracing::info!(connections = edge.connections().total(), "draining");
+        sleep(delay).await;
+        self.listeners.clear();
+        edge.start_draining();
+        self.draining.send_replace(true);
+        while edge.connections().total() > 0 {
+            sleep(DRAIN_LOOK).await;
         }
     }
+}
+
+fn report(errors: &ServeError) {
+    tracing::error!(%errors, "configuration refused, the last one stays");
 }
 
 /// What each listener does with connections, by address.

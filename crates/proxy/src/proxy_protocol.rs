@@ -78,7 +78,7 @@ async fn read_more(
 }
 
 /// What the bytes so far are.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parsed {
     /// The beginning of a header.
     Incomplete,

@@ -33,28 +33,28 @@ pub(crate) async fn resolve_pool(pool: Arc<Pool>, resolver: Resolver, edge: Arc<
 }
 
 async fn resolve_name(pool: Arc<Pool>, name: usize, resolver: Resolver, edge: Arc<Edge>) {
-    let mut failing = false;
+    let Some(host) = pool.names().get(name).map(|name| &*name.host) else { return };
+    let mut known = true;
     loop {
-        let Some(host) = pool.names().get(name).map(|name| &*name.host) else { return };
-        let wait = match resolver.lookup_ip(host).await {
-            Ok(answer) => {
-                failing = false;
-                let addresses: Vec<_> = answer.iter().collect();
-                if pool.update(name, &addresses) {
-                    tracing::info!(upstream = pool.name(), host, ?addresses, "endpoints resolved");
-                }
-                until(answer.valid_until(), edge.clock().now())
+        let answer = resolver.lookup_ip(host).await;
+        if known && let Err(error) = &answer {
+            report(&pool, host, error);
+        }
+        known = answer.is_ok();
+        let wait = answer.map_or(AFTER_FAILURE, |answer| {
+            let addresses: Vec<_> = answer.iter().collect();
+            if pool.update(name, &addresses) {
+                tracing::info!(upstream = pool.name(), host, ?addresses, "endpoints resolved");
             }
-            Err(error) => {
-                if !failing {
-                    tracing::warn!(upstream = pool.name(), host, %error, "cannot resolve endpoint");
-                }
-                failing = true;
-                AFTER_FAILURE
-            }
-        };
+            until(answer.valid_until(), edge.clock().now())
+        });
         sleep(wait).await;
     }
+}
+
+/// Tells of a lookup that fails; the caller keeps quiet while it goes on failing.
+fn report(pool: &Pool, host: &str, error: &NetError) {
+    tracing::warn!(upstream = pool.name(), host, %error, "cannot resolve endpoint");
 }
 
 fn until(valid_until: Instant, now: Instant) -> Duration {

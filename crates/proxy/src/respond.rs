@@ -22,13 +22,17 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// The client is gone.
-pub(crate) async fn deny(session: &mut Session, denial: &Denial, request_id: &str) -> Result<()> {
-    let body = problem(denial.reason, denial.status, request_id);
+pub(crate) async fn deny(
+    session: &mut Session,
+    denial: &Denial,
+    request_id: &RequestId,
+) -> Result<()> {
+    let body = problem(denial.reason, denial.status, request_id.as_str());
     let mut response = ResponseHeader::build(denial.status, Some(8))?;
     response.insert_header(header::CONTENT_TYPE, PROBLEM_JSON)?;
     response.insert_header(header::CACHE_CONTROL, NO_STORE)?;
     response.insert_header(header::CONTENT_LENGTH, body.len())?;
-    response.insert_header("x-request-id", request_id)?;
+    response.insert_header("x-request-id", request_id.as_str())?;
     if let Some(seconds) = retry_after(denial) {
         response.insert_header(header::RETRY_AFTER, seconds)?;
     }

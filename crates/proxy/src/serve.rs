@@ -52,6 +52,9 @@ impl ConfigSource {
     }
 }
 
+/// What to do once every listener is served.
+pub type OnReady = Box<dyn FnOnce(&Ready) + Send>;
+
 /// How to serve.
 pub struct ServeOptions {
     /// Where the configuration comes from.
@@ -59,7 +62,7 @@ pub struct ServeOptions {
     /// Version and revision, for the metric `tidegate_build_info`.
     pub build: BuildInfo,
     /// Called once every listener is served.
-    pub on_ready: Option<Box<dyn FnOnce(&Ready) + Send>>,
+    pub on_ready: Option<OnReady>,
 }
 
 impl std::fmt::Debug for ServeOptions {

@@ -105,7 +105,7 @@ impl Crypto {
                 Ok((key, names, not_after)) => {
                     let name = names.first().cloned().unwrap_or_default();
                     infos.push(CertificateInfo { name, not_after });
-                    resolver.add(&names, Arc::new(key));
+                    resolver.add(&names, &Arc::new(key));
                 }
                 Err(error) => errors.push(error.under(path)),
             }
@@ -222,14 +222,14 @@ struct CertificateByName {
 }
 
 impl CertificateByName {
-    fn add(&mut self, names: &[String], key: Arc<CertifiedKey>) {
-        self.default.get_or_insert_with(|| key.clone());
+    fn add(&mut self, names: &[String], key: &Arc<CertifiedKey>) {
+        self.default.get_or_insert_with(|| Arc::clone(key));
         for name in names {
             let (table, name) = match name.strip_prefix("*.") {
                 Some(parent) => (&mut self.wildcard, parent),
                 None => (&mut self.exact, name.as_str()),
             };
-            table.entry(name.to_owned()).or_insert_with(|| key.clone());
+            table.entry(name.to_owned()).or_insert_with(|| Arc::clone(key));
         }
     }
 
@@ -264,8 +264,8 @@ mod tests {
         let mut table = CertificateByName::default();
         let (first, first_names) = key("a.example.com");
         let (wild, wild_names) = key("*.example.com");
-        table.add(&first_names, first.clone());
-        table.add(&wild_names, wild.clone());
+        table.add(&first_names, &first);
+        table.add(&wild_names, &wild);
         assert!(Arc::ptr_eq(table.find("a.example.com").unwrap(), &first));
         assert!(Arc::ptr_eq(table.find("b.example.com").unwrap(), &wild));
         assert!(table.find("b.c.example.com").is_none());

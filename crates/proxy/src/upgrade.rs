@@ -33,15 +33,19 @@ const FIRST_FD: i32 = 3;
 pub(crate) async fn hand_over(listeners: &[Listener], admin: Option<&StdListener>) -> bool {
     match try_hand_over(listeners, admin).await {
         Ok(pid) => {
-            tracing::info!(pid, "the successor serves");
             signals::notify_successor(pid);
+            tracing::info!(pid, "the successor serves");
             true
         }
         Err(error) => {
-            tracing::error!(%error, "the upgrade failed, this process serves on");
+            report(&error);
             false
         }
     }
+}
+
+fn report(error: &io::Error) {
+    tracing::error!(%error, "the upgrade failed, this process serves on");
 }
 
 async fn try_hand_over(listeners: &[Listener], admin: Option<&StdListener>) -> io::Result<u32> {

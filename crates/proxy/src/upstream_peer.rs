@@ -96,12 +96,10 @@ impl Dialer {
 impl TlsDialer {
     fn load(settings: &UpstreamTlsSettings) -> Result<Self, Vec<SettingsError>> {
         let mut errors = Vec::new();
-        let ca = settings.ca.as_deref().map(|path| authorities(path.as_ref())).transpose();
+        let ca = settings.ca.as_deref().map(authorities).transpose();
         let ca = ca.map_err(|error| errors.push(error)).ok().flatten();
         let identity = match (&settings.cert, &settings.key) {
-            (Some(cert), Some(key)) => {
-                identity(cert.as_ref(), key.as_ref()).map_err(|error| errors.push(error)).ok()
-            }
+            (Some(cert), Some(key)) => identity(cert, key).map_err(|error| errors.push(error)).ok(),
             _ => None,
         };
         if !errors.is_empty() {
