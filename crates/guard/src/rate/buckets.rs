@@ -9,6 +9,9 @@
 //! bucket of its own later starts with what the overflow bucket has left. Hence, whatever the
 //! pressure, no key gets more than `burst` plus `rate` times the elapsed time.
 //!
+//! Memory follows the buckets in use: full ones are forgotten before a shard grows, and when the
+//! table is swept.
+//!
 //! Keys arrive hashed with a secret of the process, so that nobody can aim at one shard.
 
 use std::sync::OnceLock;
@@ -89,14 +92,16 @@ impl Buckets {
         }
     }
 
-    pub(super) fn stats(&self, now: Instant) -> TableStats {
+    /// Forgets full buckets, gives memory back, and says how full the table is.
+    pub(super) fn sweep(&self, now: Instant) -> TableStats {
         let mut stats = TableStats { max_keys: self.max_keys, ..TableStats::default() };
         let Some(table) = self.table.get() else { return stats };
         let now = nanos(now.saturating_duration_since(table.origin));
         for shard in &table.shards {
-            let shard = shard.lock();
-            stats.keys_in_use += shard.entries.iter().filter(|entry| entry.full_at > now).count();
-            stats.keys += shard.entries.len();
+            let mut shard = shard.lock();
+            shard.sweep(now);
+            stats.keys_in_use += shard.entries.len();
+            stats.room += shard.entries.capacity();
             stats.evictions += shard.evictions;
             stats.overflows += shard.overflows;
         }
@@ -109,8 +114,8 @@ impl Buckets {
 pub struct TableStats {
     /// Keys whose bucket is not full now; only these need their place.
     pub keys_in_use: usize,
-    /// Keys that have a bucket.
-    pub keys: usize,
+    /// Keys that memory is held for.
+    pub room: usize,
     /// Keys that can have a bucket.
     pub max_keys: usize,
     /// Buckets given to another key since the start, all of them full when they went.
@@ -155,6 +160,9 @@ struct Entry {
 /// How many entries a search for one to evict looks at; two cache lines twice.
 const SEARCHED: usize = 16;
 
+/// Smaller shards are not worth sweeping.
+const MIN_SWEPT: usize = 64;
+
 impl Shard {
     fn take(&mut self, key: u64, gcra: Gcra, now: u64, max_keys: usize) -> Taken {
         self.latest = self.latest.max(now);
@@ -173,6 +181,7 @@ impl Shard {
     fn admit(&mut self, key: u64, now: u64, max_keys: usize) -> Option<usize> {
         let entry = Entry { key, full_at: self.overflow };
         let place = if self.entries.len() < max_keys {
+            self.make_room(now);
             self.entries.push(entry);
             self.entries.len() - 1
         } else {
@@ -184,6 +193,34 @@ impl Shard {
         };
         self.index.insert(key, place);
         Some(place)
+    }
+
+    /// Before the entries would move to more memory, forgets the full ones; that pays only if
+    /// many go, and so the memory is doubled unless half of it is free.
+    fn make_room(&mut self, now: u64) {
+        let room = self.entries.capacity();
+        if self.entries.len() == room && room >= MIN_SWEPT {
+            self.sweep(now);
+            if self.entries.len() > room / 2 {
+                self.entries.reserve_exact((2 * room).saturating_sub(self.entries.len()));
+            }
+        }
+    }
+
+    /// Forgets full buckets, and gives memory back if little of it is used.
+    fn sweep(&mut self, now: u64) {
+        self.latest = self.latest.max(now);
+        let (now, before) = (self.latest, self.entries.len());
+        self.entries.retain(|entry| entry.full_at > now);
+        if self.entries.len() == before {
+            return;
+        }
+        self.index.clear();
+        if self.entries.capacity() > MIN_SWEPT.max(4 * self.entries.len()) {
+            self.entries.shrink_to(2 * self.entries.len());
+            self.index.shrink_to(2 * self.entries.len());
+        }
+        self.index.extend(self.entries.iter().enumerate().map(|(at, entry)| (entry.key, at)));
     }
 
     /// Finds a bucket that is full, looking at a few from where the last search ended.

@@ -145,10 +145,11 @@ impl RateLimit {
         }
     }
 
-    /// How full the limit's table is.
+    /// How full the limit's table is. Looking forgets the keys whose bucket is full, and gives
+    /// their memory back: do it now and then, such as at each scrape of the metrics.
     #[must_use]
     pub fn stats(&self, now: Instant) -> TableStats {
-        self.state.buckets.stats(now)
+        self.state.buckets.sweep(now)
     }
 
     fn bucket_key(&self, request: &Request<'_>, route: &str) -> u64 {

@@ -37,7 +37,7 @@ pub struct RateLimitSettings {
     #[serde(default = "default_ipv4_prefix")]
     #[schemars(range(min = 1, max = 32))]
     pub ipv4_prefix: u8,
-    /// How many keys are counted apart, which bounds the memory (about 50 bytes each). Beyond
+    /// How many keys are counted apart, which bounds the memory (about 70 bytes each). Beyond
     /// it, new keys share few buckets until a known one is full again. Default: 100000.
     #[serde(default = "default_max_keys")]
     pub max_keys: NonZeroU32,
