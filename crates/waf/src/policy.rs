@@ -144,6 +144,18 @@ impl Policy {
     }
 }
 
+impl Policy {
+    /// Whether a body longer than [`Policy::wants_body`] is refused, so that it may be read whole
+    /// before any of it is passed on.
+    #[must_use]
+    pub fn refuses_long_bodies(&self) -> bool {
+        let blocks = |compiled: &Arc<Compiled>| {
+            !compiled.detect_only && compiled.over_limit == OverLimit::Block
+        };
+        self.compiled.as_ref().is_some_and(blocks)
+    }
+}
+
 pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }

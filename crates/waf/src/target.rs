@@ -10,6 +10,7 @@ pub(crate) enum Target {
     BodyName,
     Cookie,
     CookieName,
+    File,
     FileName,
     Finding,
     Header,
@@ -29,6 +30,7 @@ impl Target {
         Self::BodyName,
         Self::Cookie,
         Self::CookieName,
+        Self::File,
         Self::FileName,
         Self::Finding,
         Self::Header,
@@ -52,11 +54,12 @@ impl Target {
 }
 
 /// In the order of [`Target`]: the word, and what it is.
-const ROWS: [(&str, &str); 14] = [
+const ROWS: [(&str, &str); 15] = [
     ("body", "values of a form, JSON or multipart body; JSON names look like json.items.0.id"),
     ("body_name", "names in a form, JSON or multipart body"),
     ("cookie", "cookie values"),
     ("cookie_name", "cookie names"),
+    ("file", "contents of uploaded files"),
     ("file_name", "names of uploaded files"),
     ("finding", "what the parsers objected to, such as finding:json"),
     ("header", "header values, cookies apart"),

@@ -252,12 +252,7 @@ mod tests {
     fn literals_are_found_where_they_are_needed() {
         check("union", Some(&["union"]));
         check("(?i)UNION", Some(&["union"]));
-        check(
-            r"['\x22]\s+or\s",
-            Some(&["\tor", "\nor", "\x0bor", "\x0cor", "\ror", " or"][..0].as_ref())
-                .filter(|s| !s.is_empty())
-                .or(Some(&["or"])),
-        );
+        check(r"['\x22]\s+or[ \t]", Some(&["or\t", "or "]));
         check(r"\d+(?:select|drop).*from", Some(&["from"]));
         check("(?:ab|cd)e?", Some(&["ab", "cd"]));
         check("a|bc", None);

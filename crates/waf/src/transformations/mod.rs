@@ -1,8 +1,20 @@
 //! What is undone before a rule looks at a value: encodings, comments, case. To add a
 //! transformation, write one file and add one row to [`TRANSFORMATIONS`].
 
+mod base64_decode;
+mod compress_whitespace;
+mod css_decode;
+mod html_decode;
+mod js_decode;
 mod lowercase;
+mod normalise_path;
+mod remove_nulls;
+mod remove_whitespace;
+mod replace_comments;
+mod shell_unquote;
 pub(crate) mod trie;
+mod url_decode;
+mod utf8_fold;
 
 use crate::mask::ByteMask;
 
@@ -19,7 +31,21 @@ pub(crate) struct Transformation {
 }
 
 /// Every transformation.
-pub(crate) static TRANSFORMATIONS: &[Transformation] = &[lowercase::ROW];
+pub(crate) static TRANSFORMATIONS: &[Transformation] = &[
+    base64_decode::ROW,
+    compress_whitespace::ROW,
+    css_decode::ROW,
+    html_decode::ROW,
+    js_decode::ROW,
+    lowercase::ROW,
+    normalise_path::ROW,
+    remove_nulls::ROW,
+    remove_whitespace::ROW,
+    replace_comments::ROW,
+    shell_unquote::ROW,
+    url_decode::ROW,
+    utf8_fold::ROW,
+];
 
 /// The transformation of that name.
 pub(crate) fn transformation(name: &str) -> Option<&'static Transformation> {
@@ -29,4 +55,51 @@ pub(crate) fn transformation(name: &str) -> Option<&'static Transformation> {
 /// Every transformation's name and summary.
 pub fn reference() -> impl Iterator<Item = (&'static str, &'static str)> {
     TRANSFORMATIONS.iter().map(|row| (row.name, row.summary))
+}
+
+/// Appends a code point as UTF-8, and the replacement character for what is none.
+fn push_code_point(code: u32, out: &mut Vec<u8>) {
+    let c = char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER);
+    out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+}
+
+/// Asserts what a transformation makes of `bytes`.
+#[cfg(test)]
+#[track_caller]
+fn check(name: &str, bytes: &[u8], expected: &[u8]) {
+    let mut out = b"before".to_vec();
+    (transformation(name).unwrap().apply)(bytes, &mut out);
+    assert_eq!(
+        out.escape_ascii().to_string(),
+        [b"before", expected].concat().escape_ascii().to_string()
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_table_is_in_order() {
+        assert!(TRANSFORMATIONS.is_sorted_by_key(|row| row.name));
+    }
+
+    proptest! {
+        #[test]
+        fn what_the_mask_calls_unchanged_is_unchanged(
+            bytes in prop_oneof![
+                prop::collection::vec(any::<u8>(), 0..64),
+                "[a-zA-Z0-9 %&#x;\\\\/*!.'^,$+=-]{0,40}".prop_map(String::into_bytes),
+            ],
+        ) {
+            for row in TRANSFORMATIONS {
+                let mut out = Vec::new();
+                (row.apply)(&bytes, &mut out);
+                let changed = out != bytes;
+                prop_assert!(!changed || (row.may_change)(&ByteMask::of(&bytes)), "{}", row.name);
+            }
+        }
+    }
 }

@@ -1,0 +1,79 @@
+//! `base64_decode`: a value that is Base64 from end to end (RFC 4648 §4 or §5) and decodes to
+//! text. Anything else stays as it is.
+
+use super::Transformation;
+use crate::mask::ByteMask;
+
+pub(crate) const ROW: Transformation = Transformation {
+    name: "base64_decode",
+    summary: "a value that is Base64 of text, decoded; others stay",
+    may_change: |mask: &ByteMask| {
+        let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_=";
+        mask.union(&ByteMask::of(alphabet)) == ByteMask::of(alphabet)
+    },
+    apply,
+};
+
+const MIN_LENGTH: usize = 12;
+
+fn apply(bytes: &[u8], out: &mut Vec<u8>) {
+    let start = out.len();
+    if decode(bytes, out).is_none() {
+        out.truncate(start);
+        out.extend_from_slice(bytes);
+    }
+}
+
+fn decode(bytes: &[u8], out: &mut Vec<u8>) -> Option<()> {
+    let digits = without_padding(bytes);
+    if bytes.len() < MIN_LENGTH || digits.len() % 4 == 1 {
+        return None;
+    }
+    for group in digits.chunks(4) {
+        let mut bits = 0_u32;
+        for digit in group {
+            bits = bits << 6 | u32::from(sextet(*digit)?);
+        }
+        bits <<= 6 * (4 - group.len());
+        let [_, a, b, c] = bits.to_be_bytes();
+        for byte in [a, b, c].into_iter().take(group.len() - 1) {
+            let text = matches!(byte, b'\t' | b'\n' | b'\r' | b' '..=b'~' | 0x80..);
+            out.push(text.then_some(byte)?);
+        }
+    }
+    Some(())
+}
+
+fn without_padding(bytes: &[u8]) -> &[u8] {
+    let padding = bytes.iter().rev().take(2).take_while(|byte| **byte == b'=').count();
+    bytes.get(..bytes.len() - padding).unwrap_or_default()
+}
+
+fn sextet(digit: u8) -> Option<u8> {
+    match digit {
+        b'A'..=b'Z' => Some(digit - b'A'),
+        b'a'..=b'z' => Some(digit - b'a' + 26),
+        b'0'..=b'9' => Some(digit - b'0' + 52),
+        b'+' | b'-' => Some(62),
+        b'/' | b'_' => Some(63),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::transformations::check;
+
+    #[test]
+    fn text_is_decoded_and_all_else_stays() {
+        check(
+            "base64_decode",
+            b"PHNjcmlwdD5hbGVydCgxKTwvc2NyaXB0Pg==",
+            b"<script>alert(1)</script>",
+        );
+        check("base64_decode", b"PHNjcmlwdD5hbGVydCgxKTwvc2NyaXB0Pg", b"<script>alert(1)</script>");
+        check("base64_decode", b"short===", b"short===");
+        check("base64_decode", b"a value with spaces", b"a value with spaces");
+        check("base64_decode", b"AAAAAAAAAAAAAAAA", b"AAAAAAAAAAAAAAAA");
+    }
+}
