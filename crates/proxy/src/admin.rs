@@ -2,6 +2,7 @@
 //! to loopback unless the configuration insists, and it changes nothing without POST.
 
 use std::net::IpAddr;
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use http::{Method, Response, StatusCode, header};
 use pingora_core::apps::ServerApp;
 use pingora_core::apps::http_app::ServeHttp;
 use pingora_core::protocols::http::ServerSession;
+use pingora_core::protocols::{GetSocketDigest, SocketDigest};
 use pingora_core::protocols::l4::stream::Stream as L4Stream;
 use pingora_core::server::ShutdownWatch;
 use pingora_http::RequestHeader;
@@ -38,7 +40,7 @@ pub(crate) async fn serve(admin: Admin, listener: TcpListener, shutdown: Shutdow
     let places = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS));
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { return };
-        let (stream, _peer) = match listener.accept().await {
+        let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "cannot accept admin connections");
@@ -48,7 +50,11 @@ pub(crate) async fn serve(admin: Admin, listener: TcpListener, shutdown: Shutdow
         };
         let (admin, shutdown) = (admin.clone(), shutdown.clone());
         tokio::spawn(async move {
-            let stream = Box::new(L4Stream::from(stream));
+            let digest = SocketDigest::from_raw_fd(stream.as_raw_fd());
+            // The cell of a new digest is empty, so this cannot fail.
+            drop(digest.peer_addr.set(Some(peer.into())));
+            let mut stream = Box::new(L4Stream::from(stream));
+            stream.set_socket_digest(digest);
             // Whatever the outcome, the connection is over.
             drop(timeout(CONNECTION_TIME, admin.process_new(stream, &shutdown)).await);
             drop(place);

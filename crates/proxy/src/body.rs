@@ -13,7 +13,6 @@ use tidegate_engine::Admitted;
 use tokio::time::timeout;
 
 use crate::context::{Context, Held};
-use crate::faults;
 
 /// Refuses a body that says that it is larger than the route takes.
 pub(crate) fn refuse_too_large(head: &Parts, max_body: u64) -> Result<(), Box<Denial>> {
@@ -72,7 +71,7 @@ async fn read_whole(
         let chunk = timeout(wait, session.read_request_body())
             .await
             .map_err(|_elapsed| Denial::new(Reason::RequestTimeout))?;
-        match chunk.map_err(unreadable)? {
+        match chunk.map_err(|error| unreadable(error, ctx))? {
             None => return Ok((body, true)),
             Some(chunk) => body.extend_from_slice(&chunk),
         }
@@ -125,10 +124,9 @@ fn too_large(max_body: u64) -> Denial {
     Denial::new(Reason::BodyTooLarge).with_evidence(format!("more than {max_body} bytes"))
 }
 
-fn unreadable(error: Box<Error>) -> Denial {
-    let mut error = error;
+fn unreadable(mut error: Box<Error>, ctx: &Context) -> Denial {
     error.as_down();
-    Denial::new(faults::reason(&error)).with_evidence(error.to_string())
+    Denial::new(ctx.reason(&error)).with_evidence(error.to_string())
 }
 
 fn content_length(head: &Parts) -> Option<u64> {

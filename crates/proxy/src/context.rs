@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use http::request::Parts;
+use pingora_error::{Error, ErrorSource};
 use pingora_proxy::Session;
 use tidegate_core::event::WafSummary;
 use tidegate_core::reading::Target;
@@ -15,8 +16,9 @@ use tidegate_engine::snapshot::{Route, Timeouts};
 use tidegate_observe::InFlight;
 use tidegate_traffic::Lease;
 
-use crate::connection::Connection;
+use crate::connection::{Broken, Connection};
 use crate::edge::Live;
+use crate::faults;
 use crate::lanes::Lane;
 use crate::request_id::RequestId;
 
@@ -116,6 +118,18 @@ impl Arrival {
 impl Context {
     pub(crate) fn timeouts(&self) -> Option<Timeouts> {
         self.route.as_ref().map(|route| route.timeouts)
+    }
+
+    /// What an error means, with what the connection knows about it.
+    pub(crate) fn reason(&self, error: &Error) -> Reason {
+        let broken = self.arrival.as_ref().and_then(|arrival| arrival.connection.broken());
+        match broken.filter(|_| error.esource() == &ErrorSource::Downstream) {
+            Some(Broken::Malformed) => Reason::MalformedRequest,
+            Some(Broken::TooSlow) => Reason::RequestTimeout,
+            Some(Broken::Overdue) if self.journey.waited.is_none() => Reason::UpstreamTimeout,
+            Some(Broken::Overdue) => Reason::TotalTimeout,
+            None => faults::reason(error),
+        }
     }
 
     pub(crate) fn fail(&mut self, reason: Reason, evidence: Option<String>) {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{Version, header};
 use pingora_core::protocols::Digest;
 use pingora_core::upstreams::peer::HttpPeer;
-use pingora_error::{Error, ErrorSource, ErrorType, Result};
+use pingora_error::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use tidegate_core::forwarded::client_addr;
@@ -22,10 +22,9 @@ use tidegate_engine::snapshot::Action;
 use tidegate_traffic::random;
 
 use crate::body;
-use crate::connection::{Broken, Connection};
+use crate::connection::Connection;
 use crate::context::{Arrival, Context, Findings};
 use crate::edge::{Edge, Live};
-use crate::faults;
 use crate::request_id::RequestId;
 use crate::respond;
 use crate::upstream_head;
@@ -115,7 +114,10 @@ impl Gateway {
             session.req_header_mut().remove_header(&header::UPGRADE);
             session.req_header_mut().remove_header("http2-settings");
         }
-        refusal.map_or(Ok(()), |refusal| Err(Box::new(refusal.into())))
+        let Some(refusal) = refusal else { return Ok(()) };
+        // Who sent this may mean another end of it than we do.
+        session.set_keepalive(None);
+        Err(Box::new(refusal.into()))
     }
 
     async fn refuse(&self, session: &mut Session, ctx: &mut Context, denial: &Denial) {
@@ -343,7 +345,7 @@ impl ProxyHttp for Gateway {
         error: &Error,
         ctx: &mut Context,
     ) -> FailToProxy {
-        let reason = reason(error, ctx);
+        let reason = ctx.reason(error);
         ctx.fail(reason, Some(error.to_string()));
         let reason = ctx.failure.as_ref().map_or(reason, |failure| failure.reason);
         session.set_keepalive(None);
@@ -357,7 +359,7 @@ impl ProxyHttp for Gateway {
         clear_deadline(ctx);
         if let Some(error) = error {
             // A client that leaves halfway through a response did not wait for its end.
-            let reason = reason(error, ctx);
+            let reason = ctx.reason(error);
             ctx.fail(reason, Some(error.to_string()));
         }
         let metrics = self.edge.metrics();
@@ -383,17 +385,6 @@ impl ProxyHttp for Gateway {
         _context: ProxyWarnLogContext,
     ) -> bool {
         true
-    }
-}
-
-fn reason(error: &Error, ctx: &Context) -> Reason {
-    let broken = ctx.arrival.as_ref().and_then(|arrival| arrival.connection.broken());
-    match broken.filter(|_| error.esource() == &ErrorSource::Downstream) {
-        Some(Broken::Malformed) => Reason::MalformedRequest,
-        Some(Broken::TooSlow) => Reason::RequestTimeout,
-        Some(Broken::Overdue) if ctx.journey.waited.is_none() => Reason::UpstreamTimeout,
-        Some(Broken::Overdue) => Reason::TotalTimeout,
-        None => faults::reason(error),
     }
 }
 

@@ -48,7 +48,7 @@ fn write_target(
     route: &Route,
     matched_len: usize,
 ) -> Result<()> {
-    let Action::Proxy { rewrite, .. } = &route.action else { return Ok(()) };
+    let Action::Proxy { pool, rewrite } = &route.action else { return Ok(()) };
     let canonical = &*arrival.target.path;
     let path = match rewrite {
         None => canonical.into(),
@@ -58,8 +58,13 @@ fn write_target(
     };
     if let Some(host) = rewrite.as_ref().and_then(|rewrite| rewrite.host()) {
         upstream.insert_header(header::HOST, host)?;
+    } else if arrival.target.host.is_empty() {
+        // HTTP/1.0 may name no host; what we send is HTTP/1.1 and has to (RFC 9112 §3.2).
+        upstream.insert_header(header::HOST, pool.name())?;
     }
-    if path == upstream.uri.path() && upstream.uri.authority().is_none() {
+    // Pingora keeps an absolute target beside the URI; the origin gets a path (RFC 9112 §3.2.1).
+    let is_origin_form = upstream.raw_path().starts_with(b"/");
+    if path == upstream.uri.path() && is_origin_form && upstream.uri.authority().is_none() {
         return Ok(());
     }
     let target = match upstream.uri.query() {
