@@ -1,5 +1,7 @@
 //! Every example configuration loads, compiles and agrees with the schema.
 
+#![cfg(test)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

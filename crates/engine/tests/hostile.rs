@@ -1,5 +1,7 @@
 //! Whatever the bytes, loading a configuration ends with a configuration or with errors.
 
+#![cfg(test)]
+
 use proptest::prelude::*;
 use tidegate_engine::{Config, Snapshot};
 

@@ -65,19 +65,20 @@ fn follows(kind: &Kind, path: &Path, pruned: &FxHashSet<Path>, tree: &Node) -> b
 
 /// The node at `path`, seen through transparent entries.
 pub(crate) fn find<'t>(tree: &'t Node, path: &Path) -> Option<&'t Node> {
-    path.0.iter().try_fold(tree, |node, segment| match (segment, &node.value) {
-        (Segment::Index(index), Value::Seq(items)) => items.get(*index),
-        (Segment::Key(key), Value::Map(_)) => entry(node.entries(), key).map(|entry| &entry.value),
-        _ => None,
-    })
+    path.0.iter().try_fold(tree, |node, segment| step(node, segment).map(|(_, child)| child))
 }
 
-/// The entry of a key, seen through transparent entries.
-pub(crate) fn entry<'t>(entries: &'t [Entry], key: &str) -> Option<&'t Entry> {
-    entries.iter().find(|entry| entry.key == key).or_else(|| {
-        let transparent = entries.iter().filter(|entry| is_transparent(&entry.key));
-        transparent.flat_map(|outer| outer.value.entries()).find(|entry| entry.key == key)
-    })
+/// One step down: the child, and the node that holds it, which may be a transparent one.
+pub(crate) fn step<'t>(node: &'t Node, segment: &Segment) -> Option<(&'t Node, &'t Node)> {
+    match (segment, &node.value) {
+        (Segment::Index(index), Value::Seq(items)) => Some((node, items.get(*index)?)),
+        (Segment::Key(key), Value::Map(entries)) => {
+            let transparent = entries.iter().filter(|entry| is_transparent(&entry.key));
+            let holders = std::iter::once(node).chain(transparent.map(|entry| &entry.value));
+            holders.filter_map(|holder| Some((holder, holder.get(key)?))).next()
+        }
+        _ => None,
+    }
 }
 
 fn prune(tree: &mut Node, path: &Path) -> bool {

@@ -111,16 +111,22 @@ impl Config {
 
     /// What makes no sense in the parts that could be read, so that one run shows everything.
     fn problems_in_the_rest(&self) -> impl Iterator<Item = Problem> {
-        let unaffected = |problem: &Problem| {
-            let depth = match problem.path.0.first() {
-                Some(Segment::Key(key)) if ELEMENTS.contains(&key.as_str()) => 2,
-                _ => 1,
-            };
-            let part = Path(problem.path.0.iter().take(depth).cloned().collect());
-            !collect::find(&self.tree, &part).is_some_and(Node::has_pruned)
-        };
         let errors = crate::Snapshot::errors_in(self).into_iter();
-        errors.map(|error| self.problem(error)).filter(unaffected)
+        errors.map(|error| self.problem(error)).filter(|problem| !self.is_affected(&problem.path))
+    }
+
+    /// Whether what is at a path, or what stands beside it, was of the wrong shape: whatever else
+    /// is wrong there may only follow from that. Limits do not depend on each other.
+    fn is_affected(&self, path: &Path) -> bool {
+        let (mut around, mut node) = (&self.tree, &self.tree);
+        for segment in &path.0 {
+            match collect::step(node, segment) {
+                Some((map, child)) => (around, node) = (map, child),
+                None => return node.has_pruned_child(),
+            }
+        }
+        let limits = path.0.first() == Some(&Segment::Key("limits".to_owned()));
+        node.has_pruned() || (around.has_pruned_child() && !limits)
     }
 
     /// Whether a list or map is there and has elements, readable or not.
@@ -181,29 +187,18 @@ impl Config {
         let (mut node, mut path) = (Some(&self.tree), Path::default());
         let mut mark = self.tree.mark;
         for step in steps {
-            let next = node.map(|node| &node.value);
             let index = step.parse::<usize>().ok();
-            match (next, index) {
-                (Some(Value::Seq(items)), Some(index)) => {
-                    let mut live =
-                        items.iter().enumerate().filter(|(_, item)| item.value != Value::Pruned);
-                    let found = live.nth(index);
-                    path = path.index(found.map_or(index, |(position, _)| position));
-                    node = found.map(|(_, item)| item);
-                }
+            let segment = match (node.map(|node| &node.value), index) {
+                (Some(Value::Seq(items)), Some(index)) => Segment::Index(position(items, index)),
                 // A single one that stands for a list of one.
-                (Some(Value::Map(entries)), Some(_)) if collect::entry(entries, step).is_none() => {
+                (Some(Value::Map(_)), Some(_)) if node.is_some_and(|n| n.get(step).is_none()) => {
+                    continue;
                 }
-                (Some(Value::Map(entries)), _) => {
-                    path = path.key(step);
-                    node = collect::entry(entries, step).map(|entry| &entry.value);
-                }
-                (_, Some(index)) => path = path.index(index),
-                (_, None) => {
-                    path = path.key(step);
-                    node = None;
-                }
-            }
+                (None, Some(index)) => Segment::Index(index),
+                _ => Segment::Key(step.clone()),
+            };
+            node = node.and_then(|node| collect::step(node, &segment)).map(|(_, child)| child);
+            path = path.join(segment);
             if let Some(found) = node {
                 mark = found.mark;
                 if let Some(origin) = &found.origin {
@@ -213,6 +208,12 @@ impl Config {
         }
         (mark, path)
     }
+}
+
+/// Where the element stands that readers count as number `index`.
+fn position(items: &[Node], index: usize) -> usize {
+    let live = items.iter().enumerate().filter(|(_, item)| item.value != Value::Pruned);
+    live.map(|(position, _)| position).nth(index).unwrap_or(index)
 }
 
 /// An error of the regex crate draws the pattern in lines of its own; the last line says it all.
@@ -238,8 +239,5 @@ pub fn yaml_to_json(text: &str) -> Result<serde_json::Value, ConfigErrors> {
         .map(|node| node.to_json())
         .map_err(|problem| ConfigErrors::new(vec![problem], &sources))
 }
-
-/// Lists and maps whose elements can be judged one by one.
-const ELEMENTS: [&str; 4] = ["listeners", "policies", "routes", "upstreams"];
 
 const MINIMAL: &str = "a configuration needs listeners, routes and upstreams";

@@ -121,6 +121,11 @@ impl Node {
         }
     }
 
+    /// Whether a value of this map was taken out.
+    pub(crate) fn has_pruned_child(&self) -> bool {
+        self.entries().iter().any(|entry| entry.value.value == Value::Pruned)
+    }
+
     /// The same as JSON; what was taken out is null.
     pub(crate) fn to_json(&self) -> Json {
         match &self.value {

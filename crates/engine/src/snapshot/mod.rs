@@ -11,7 +11,7 @@ mod routes;
 mod upstreams;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustc_hash::FxHashMap;
 use tidegate_core::SettingsError;
@@ -67,7 +67,7 @@ impl Snapshot {
         errors: &mut Vec<SettingsError>,
     ) -> Option<Self> {
         let settings = &config.settings;
-        let rules = rules(previous).map_err(|error| errors.push(error)).ok()?;
+        let rules = rules().map_err(|error| errors.push(error)).ok()?;
         listeners::check(config, errors);
         let pools = upstreams::compile(&settings.upstreams, previous, errors);
         let mut policies = Policies::new(config, previous, Arc::clone(&rules));
@@ -133,12 +133,11 @@ impl Snapshot {
     }
 }
 
-/// The built-in rules; they do not change while the process runs.
-fn rules(previous: Option<&Snapshot>) -> Result<Arc<RuleSet>, SettingsError> {
-    match previous {
-        Some(previous) => Ok(Arc::clone(&previous.rules)),
-        None => RuleSet::builtin().map_err(|error| {
-            SettingsError::new(["waf"], format!("the built-in rules are broken: {error}"))
-        }),
-    }
+/// The built-in rules; they do not change while the process runs, so they are compiled once.
+fn rules() -> Result<Arc<RuleSet>, SettingsError> {
+    static RULES: OnceLock<Result<Arc<RuleSet>, String>> = OnceLock::new();
+    let compiled = RULES.get_or_init(|| RuleSet::builtin().map_err(|error| error.to_string()));
+    compiled.clone().map_err(|error| {
+        SettingsError::new(["waf"], format!("the built-in rules are broken: {error}"))
+    })
 }
