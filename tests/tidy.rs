@@ -168,6 +168,20 @@ fn unsafe_code_is_forbidden() -> Result<()> {
 }
 
 #[test]
+fn a_refusal_becomes_a_response_in_one_place() -> Result<()> {
+    let place = root().join("crates/proxy/src/respond.rs");
+    let mut wrong = Vec::new();
+    for file in files("rs")?.iter().filter(|file| file.starts_with(root().join("crates"))) {
+        let is_source = file.components().any(|part| part.as_os_str() == "src");
+        let text = fs::read_to_string(file)?;
+        if is_source && *file != place && text.contains("application/problem+json") {
+            wrong.push(format!("{}: only {} makes problem bodies", short(file), short(&place)));
+        }
+    }
+    none(&wrong)
+}
+
+#[test]
 fn links_between_documents_lead_somewhere() -> Result<()> {
     let mut wrong = Vec::new();
     for file in files("md")? {

@@ -1,0 +1,176 @@
+//! What may be typed after `tidegate`. Parsing only: what a command does stands in the file of its
+//! name under `commands/`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+/// Where a packaged Tidegate keeps its configuration.
+const DEFAULT_CONFIG: &str = "/etc/tidegate/tidegate.yaml";
+
+/// Tidegate stands between the internet and your API pods: one binary, one YAML file.
+#[derive(Debug, Parser)]
+#[command(name = "tidegate", version, args_conflicts_with_subcommands = true)]
+#[command(arg_required_else_help = true, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    /// Check the configuration and leave, as nginx users expect; the same as `check`
+    #[arg(short = 't')]
+    test: bool,
+
+    /// The configuration that -t checks
+    #[arg(short, long, value_name = "FILE", default_value = DEFAULT_CONFIG, requires = "test")]
+    config: PathBuf,
+
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+impl Cli {
+    /// The command that was meant: what `-t` stands for is resolved here.
+    pub(crate) fn into_command(self) -> Command {
+        match self.command {
+            Some(command) => command,
+            None if self.test => Command::Check(CheckArgs {
+                config: self.config,
+                effective: false,
+                format: Format::Human,
+            }),
+            None => Self::command()
+                .error(clap::error::ErrorKind::MissingSubcommand, "a command is missing")
+                .exit(),
+        }
+    }
+}
+
+/// The commands, in the order in which they are met.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start, and serve until SIGTERM
+    Run(RunArgs),
+    /// Tell everything that is wrong with a configuration; exit code 1 if anything is
+    Check(CheckArgs),
+    /// Print the JSON Schema of the configuration, for editors
+    Schema,
+    /// Have a running Tidegate read its configuration again; all or nothing
+    Reload(ReloadArgs),
+    /// Start in front of a bundled origin, and print what to try
+    Demo(DemoArgs),
+    /// Print a completion script for a shell
+    Completions(CompletionsArgs),
+    /// Print the version
+    Version,
+}
+
+/// `tidegate run`
+#[derive(Args, Debug)]
+pub(crate) struct RunArgs {
+    /// The configuration
+    #[arg(short, long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
+    pub(crate) config: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+}
+
+/// How the process tells what it does, on standard error.
+#[derive(Args, Debug)]
+pub(crate) struct LogArgs {
+    /// What to tell: a level, or levels by module such as `info,tidegate_proxy=debug`
+    #[arg(long, value_name = "FILTER", env = "TIDEGATE_LOG", default_value = "info")]
+    pub(crate) log: String,
+
+    /// How to write it; by default text for a terminal and JSON for anything else
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) log_format: Option<LogFormat>,
+}
+
+/// `tidegate check`
+#[derive(Args, Debug)]
+pub(crate) struct CheckArgs {
+    /// The configuration
+    #[arg(short, long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
+    pub(crate) config: PathBuf,
+
+    /// Print the configuration as it takes effect: policies merged, each value with its origin
+    #[arg(long, conflicts_with = "format")]
+    pub(crate) effective: bool,
+
+    /// How to print it
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+/// `tidegate reload`
+#[derive(Args, Debug)]
+pub(crate) struct ReloadArgs {
+    /// The admin listener of the running Tidegate
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9900")]
+    pub(crate) admin: SocketAddr,
+
+    /// The token that `admin.token` asks for
+    #[arg(long, value_name = "TOKEN", env = "TIDEGATE_ADMIN_TOKEN", hide_env_values = true)]
+    pub(crate) token: Option<String>,
+}
+
+/// `tidegate demo`
+#[derive(Args, Debug)]
+pub(crate) struct DemoArgs {
+    /// Where the demo serves
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: SocketAddr,
+
+    /// Where its admin listener serves
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9900")]
+    pub(crate) admin: SocketAddr,
+}
+
+/// `tidegate completions`
+#[derive(Args, Debug)]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    pub(crate) shell: Shell,
+}
+
+/// For people or for programs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    #[default]
+    Human,
+    /// For programs
+    Json,
+}
+
+/// The shape of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// One JSON object a line
+    Json,
+    /// Text, for people
+    Text,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn nginx_users_find_their_test() {
+        let typed = Cli::parse_from(["tidegate", "-t", "-c", "edge.yaml"]);
+        let Command::Check(check) = typed.into_command() else { panic!("-t checks") };
+        assert_eq!(check.config, PathBuf::from("edge.yaml"));
+        assert_eq!(check.format, Format::Human);
+    }
+
+    #[test]
+    fn a_config_without_a_command_is_a_mistake() {
+        assert!(Cli::try_parse_from(["tidegate", "-c", "edge.yaml"]).is_err());
+    }
+}

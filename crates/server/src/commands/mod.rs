@@ -1,0 +1,31 @@
+//! The commands, a file each. To add one: a variant of `cli::Command`, a file here, a line below.
+
+mod check;
+mod completions;
+mod demo;
+mod reload;
+mod run;
+mod schema;
+mod version;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::cli::Command;
+
+/// Does what was asked for.
+///
+/// # Errors
+/// When it cannot be done; a bad configuration found by `check` is an exit code, not an error.
+pub(crate) fn execute(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Check(args) => check::execute(&args),
+        Command::Completions(args) => completions::execute(&args),
+        Command::Demo(args) => demo::execute(&args),
+        Command::Reload(args) => reload::execute(&args),
+        Command::Run(args) => run::execute(&args),
+        Command::Schema => schema::execute(),
+        Command::Version => version::execute(),
+    }
+}
