@@ -156,7 +156,6 @@ fn endpoints_come_and_go_with_their_series() {
     let first = upstream.endpoint(endpoint(1)).unwrap();
     first.set_healthy(true);
     first.attempt_failed();
-    assert!(upstream.endpoint(endpoint(3)).is_none());
     upstream.set_endpoints(&[endpoint(3), endpoint(1), endpoint(1)]);
     upstream.endpoint(endpoint(3)).unwrap().set_healthy(false);
     let healthy = |endpoint| {
@@ -170,6 +169,27 @@ fn endpoints_come_and_go_with_their_series() {
         r#"tidegate_upstream_requests_total{upstream="u",endpoint="10.0.1.1:8080",outcome="failed"}"#,
         1.0,
     );
+}
+
+#[test]
+fn a_request_that_is_quicker_than_the_list_is_counted_too() {
+    let metrics = metrics();
+    let (route, upstream) = (metrics.route("r"), metrics.upstream("u"));
+    metrics.record(&event(), &route, Some(&upstream));
+    upstream.set_endpoints(&[endpoint(11), endpoint(12)]);
+    metrics.record(&event(), &route, Some(&upstream));
+    let series = r#"tidegate_upstream_requests_total{upstream="u",endpoint="10.0.1.11:8080",outcome="answered"}"#;
+    check(&metrics, series, 2.0);
+    for n in 0..1_000_u16 {
+        let endpoint = Some(SocketAddr::from(([10, 0, 2, 1], n)));
+        metrics.record(&Event { endpoint, ..event() }, &route, Some(&upstream));
+    }
+    let text = text(&metrics);
+    let endpoints = text.lines().filter(|line| line.contains(r#",outcome="answered""#)).count();
+    assert_eq!(endpoints, 256 - 1, "bounded, and one of two known has no answer");
+    upstream.set_endpoints(&[endpoint(11)]);
+    check(&metrics, series, 2.0);
+    assert!(!self::text(&metrics).contains("10.0.2.1"), "what was not on the list is gone");
 }
 
 #[test]

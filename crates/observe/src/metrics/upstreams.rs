@@ -86,11 +86,32 @@ impl UpstreamMetrics {
         self.endpoints.store(Arc::new(list));
     }
 
-    /// The series of an endpoint, to be kept beside it; `None` if the upstream does not have it.
+    /// The series of an endpoint, made if the upstream was not said to have it: a request may be
+    /// quicker than whoever says so. `None` if the upstream has too many to tell them apart, and
+    /// nothing stands for the rest yet.
     #[must_use]
     pub fn endpoint(&self, address: SocketAddr) -> Option<Arc<EndpointMetrics>> {
+        self.known_endpoint(address).or_else(|| self.add_endpoint(address))
+    }
+
+    fn known_endpoint(&self, address: SocketAddr) -> Option<Arc<EndpointMetrics>> {
         let endpoints = self.endpoints.load();
         find(&endpoints, Some(address)).or_else(|| find(&endpoints, None)).cloned()
+    }
+
+    fn add_endpoint(&self, address: SocketAddr) -> Option<Arc<EndpointMetrics>> {
+        let _changing = self.changing.lock();
+        let old = self.endpoints.load();
+        let place = match old.binary_search_by(|known| known.address.cmp(&Some(address))) {
+            Ok(place) => return old.get(place).cloned(),
+            Err(place) if old.len() < MAX_ENDPOINTS => place,
+            Err(_) => return None,
+        };
+        let added = Arc::new(EndpointMetrics::new(Some(address)));
+        let mut list = Vec::clone(&old);
+        list.insert(place, Arc::clone(&added));
+        self.endpoints.store(Arc::new(list));
+        Some(added)
     }
 
     /// Counts a request as running on the upstream until the guard is dropped.
@@ -113,8 +134,7 @@ impl UpstreamMetrics {
             };
             connections.add(1);
         }
-        let endpoints = self.endpoints.load();
-        if let Some(endpoint) = find(&endpoints, Some(address)).or_else(|| find(&endpoints, None)) {
+        if let Some(endpoint) = self.endpoint(address) {
             endpoint.outcome(event).add(1);
         }
     }
