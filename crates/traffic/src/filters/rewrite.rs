@@ -3,13 +3,13 @@
 use std::borrow::Cow;
 
 use http::HeaderValue;
-use regex::{Captures, Regex};
+use regex::bytes::{Captures, Regex};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tidegate_core::SettingsError;
 
 use crate::path;
-use crate::pattern::compile_anchored;
+use crate::pattern;
 
 /// How the path is changed on its way upstream. A reload applies it to new requests.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq)]
@@ -92,7 +92,7 @@ impl Rewrite {
                 let rest = path.get(matched_len..).unwrap_or_default();
                 join(prefix, rest)
             }
-            Some(PathRewrite::Regex(regex, pieces)) => match regex.captures(path) {
+            Some(PathRewrite::Regex(regex, pieces)) => match regex.captures(path.as_bytes()) {
                 None => return Ok(Cow::Borrowed(path)),
                 Some(captures) => expand(path, &captures, pieces),
             },
@@ -120,7 +120,9 @@ fn expand(path: &str, captures: &Captures<'_>, pieces: &[Piece]) -> String {
     let mut expanded = String::with_capacity(path.len());
     for piece in pieces {
         expanded.push_str(match piece {
-            Piece::Group(group) => captures.get(*group).map_or("", |found| found.as_str()),
+            Piece::Group(group) => {
+                captures.get(*group).and_then(|found| path.get(found.range())).unwrap_or_default()
+            }
             Piece::Literal(text) => text,
         });
     }
@@ -138,7 +140,7 @@ fn compile_path(settings: &RewriteSettings) -> Result<Option<PathRewrite>, Setti
             Ok(Some(PathRewrite::Prefix(prefix.into())))
         }
         (None, Some(pattern), Some(with)) => {
-            let (regex, _) = compile_anchored("regex", pattern)?;
+            let (regex, _) = pattern::compile("regex", pattern)?;
             let pieces = parse_template(with, &regex)?;
             Ok(Some(PathRewrite::Regex(regex, pieces.into_boxed_slice())))
         }

@@ -3,14 +3,14 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use regex::Regex;
+use regex::bytes::Regex;
 use regex_syntax::hir::{Hir, HirKind, Look};
 use tidegate_core::SettingsError;
 
 use super::compile::ParsedRoute;
 use super::settings::PathMatch;
 use crate::path;
-use crate::pattern::compile_anchored;
+use crate::pattern;
 
 /// A route's path, parsed.
 #[derive(Clone, Debug)]
@@ -62,7 +62,7 @@ impl ParsedPath {
 
 impl Pattern {
     fn parse(text: &str) -> Result<Self, SettingsError> {
-        let (regex, hir) = compile_anchored("path", text)?;
+        let (regex, hir) = pattern::compile("path", text)?;
         let literal = literal_beginning(&hir);
         let below = literal.rsplit_once('/').map_or("", |(below, _)| below).to_owned();
         Ok(Self { regex, literal, below, routes: Vec::new() })

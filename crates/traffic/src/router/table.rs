@@ -3,7 +3,7 @@
 
 use std::ops::ControlFlow;
 
-use regex::Regex;
+use regex::bytes::Regex;
 use rustc_hash::FxHashMap;
 
 use super::paths::HostPaths;
@@ -137,7 +137,7 @@ impl PathTable {
         }
         for place in self.regexes_from(deepest) {
             let Some((regex, routes)) = self.regexes.get(*place) else { continue };
-            if let Some(found) = regex.find(path) {
+            if let Some(found) = regex.find(path.as_bytes()) {
                 routes.iter().try_for_each(|route| visitor(*route, found.end()))?;
             }
         }

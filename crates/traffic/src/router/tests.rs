@@ -219,6 +219,7 @@ fn malformed_parts_are_all_reported() {
         r#"[{"host":"a b","path":"x","methods":["get"],"headers":{"a b":"1"}},
             {"host":["x.t","x.t"],"path":{"regex":"/a"},"methods":[]},
             {"host":[],"path":{"regex":"^("},"query":{"q":{"regex":"("}}},
+            {"path":{"regex":"^/caf\u00e9"}},
             {"id":" ","path":"/a/../b","methods":["TRACE","GET","GET","G T"],"headers":{"host":"x"}}]"#,
         &[
             "route 0: host: `a b` is not a host",
@@ -231,12 +232,13 @@ fn malformed_parts_are_all_reported() {
             "route 2: host: the list of hosts is empty",
             "route 2: path: `^(` is not a usable regex: regex parse error:\n    ^(\n     ^\nerror: unclosed group",
             "route 2: query.q.regex: `(` is not a usable regex: regex parse error:\n    (\n    ^\nerror: unclosed group",
-            "route 3: id: the id is empty",
-            "route 3: path: `/a/../b` is not canonical, so that no request would match it",
-            "route 3: methods.0: TRACE is refused before any route is looked for",
-            "route 3: methods.2: the method GET is listed twice",
-            "route 3: methods.3: `G T` is not a method",
-            "route 3: headers.host: the Host field is not matched as a header",
+            "route 3: path: the regex `^/caf\u{e9}` is not ASCII, which every path is",
+            "route 4: id: the id is empty",
+            "route 4: path: `/a/../b` is not canonical, so that no request would match it",
+            "route 4: methods.0: TRACE is refused before any route is looked for",
+            "route 4: methods.2: the method GET is listed twice",
+            "route 4: methods.3: `G T` is not a method",
+            "route 4: headers.host: the Host field is not matched as a header",
         ],
     );
 }
