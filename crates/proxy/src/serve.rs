@@ -129,6 +129,20 @@ pub fn serve(options: ServeOptions) -> Result<(), ServeError> {
     served
 }
 
+/// Checks a configuration as far as [`serve`] can without binding, connecting or resolving.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn check(source: &ConfigSource) -> Result<Config, ServeError> {
+    let crypto = Crypto::install()?;
+    let config = source.load()?;
+    let snapshot = Snapshot::compile(&config, None)?;
+    let mut found = life::receptions(&crypto, &snapshot).err().unwrap_or_default();
+    let metrics = Metrics::new(BuildInfo { version: "", revision: "" });
+    found.extend(Live::prepare(snapshot, &metrics).err().unwrap_or_default());
+    if found.is_empty() { Ok(config) } else { Err(config.errors(found).into()) }
+}
+
 fn cores() -> usize {
     available_parallelism().map_or(1, NonZeroUsize::get)
 }

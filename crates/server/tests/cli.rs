@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use serde_json::Value;
+use tidegate_testkit::Ca;
 
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../config/demo.yaml");
 
@@ -72,6 +73,20 @@ fn programs_get_the_errors_as_json() {
 fn a_file_that_is_not_there_is_an_error_of_the_configuration() {
     check(&["check", "-c", "/nowhere/tidegate.yaml"], 1, "", "/nowhere/tidegate.yaml");
     check(&["run", "-c", "/nowhere/tidegate.yaml"], 1, "", "/nowhere/tidegate.yaml");
+}
+
+#[test]
+fn a_key_that_does_not_fit_its_certificate_is_found() {
+    let (folder, ca) = (tempfile::tempdir().expect("a folder"), Ca::new("cli"));
+    let (one, other) = (ca.server(&["a.example"]), ca.server(&["b.example"]));
+    let tls = "listeners: [{ address: 127.0.0.1:0, tls: { cert: a.crt, key: b.key } }]\n";
+    let config = format!("{tls}routes: [{{ path: /, redirect: {{ path: /x }} }}]\n");
+    for (name, text) in [("a.crt", &one.cert), ("b.key", &other.key), ("edge.yaml", &config)] {
+        fs::write(folder.path().join(name), text).expect("writes");
+    }
+    let file = folder.path().join("edge.yaml").display().to_string();
+    check(&["check", "-c", &file], 1, "", "edge.yaml:1:");
+    check(&["run", "-c", &file], 1, "", "edge.yaml: 1 error");
 }
 
 #[test]

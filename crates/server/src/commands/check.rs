@@ -6,16 +6,18 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use serde_json::json;
-use tidegate_engine::{Config, ConfigErrors, Snapshot};
+use tidegate_engine::{Config, ConfigErrors};
+use tidegate_proxy::{ConfigSource, ServeError};
 
 use crate::cli::{CheckArgs, Format};
 use crate::terminal;
 
 pub(crate) fn execute(args: &CheckArgs) -> Result<ExitCode> {
-    let checked = Config::load(&args.config).and_then(|config| {
-        Snapshot::compile(&config, None)?;
-        Ok(config)
-    });
+    let checked = match tidegate_proxy::check(&ConfigSource::File(args.config.clone())) {
+        Ok(config) => Ok(config),
+        Err(ServeError::Config(errors)) => Err(errors),
+        Err(error) => return Err(error.into()),
+    };
     match args.format {
         Format::Human => tell_people(args, &checked)?,
         Format::Json => tell_programs(&checked)?,

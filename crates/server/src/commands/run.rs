@@ -4,14 +4,11 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use tidegate_proxy::{BuildInfo, ConfigSource, Ready, ServeError, ServeOptions};
+use tidegate_proxy::{BuildInfo, ConfigSource, OnReady, ServeError, ServeOptions};
 
 use crate::cli::{LogArgs, RunArgs};
 use crate::commands::check;
 use crate::{logging, terminal};
-
-/// What to do once every listener is served.
-pub(crate) type OnReady = Box<dyn FnOnce(&Ready) + Send>;
 
 /// What was built. A packager sets `TIDEGATE_REVISION` while building.
 pub(crate) const BUILD: BuildInfo = BuildInfo {
