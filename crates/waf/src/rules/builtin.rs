@@ -5,6 +5,7 @@ use super::RuleFile;
 const FILES: &[(&str, &str)] = &[
     ("command-injection", include_str!("../../../../config/rules/command-injection.yaml")),
     ("cross-site-scripting", include_str!("../../../../config/rules/cross-site-scripting.yaml")),
+    ("encoded-attacks", include_str!("../../../../config/rules/encoded-attacks.yaml")),
     ("lookups", include_str!("../../../../config/rules/lookups.yaml")),
     ("path-traversal", include_str!("../../../../config/rules/path-traversal.yaml")),
     ("protocol-abuse", include_str!("../../../../config/rules/protocol-abuse.yaml")),
