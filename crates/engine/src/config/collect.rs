@@ -6,12 +6,13 @@
 use rustc_hash::FxHashSet;
 use serde::de::DeserializeOwned;
 
-use super::de::{self, Kind};
+use super::de;
 use super::path::{Path, Segment};
 use super::policy::is_transparent;
 use super::problem::Problem;
 use super::suggest;
 use super::tree::{Entry, Node, Value};
+use super::tree_error::Kind;
 
 const MAX_ROUNDS: usize = 200;
 

@@ -1,8 +1,6 @@
 //! [`ConfigErrors`]: everything that is wrong with a configuration, for people and for programs.
 
 use std::fmt;
-use std::io;
-use std::path::Path as FilePath;
 
 use serde::Serialize;
 
@@ -138,18 +136,6 @@ fn word_length(mut text: impl Iterator<Item = char>) -> usize {
         Some(quote @ ('"' | '\'')) => 2 + text.take_while(|c| *c != quote).count(),
         Some('[' | '{' | '-') => 1,
         Some(_) => 1 + text.take_while(|c| !c.is_whitespace() && !",]}:".contains(*c)).count(),
-    }
-}
-
-/// An I/O error about a file in our words; the path says which.
-pub(crate) fn io_message(error: &io::Error, path: &FilePath) -> String {
-    let path = path.display();
-    match error.kind() {
-        io::ErrorKind::NotFound => format!("no such file `{path}`"),
-        io::ErrorKind::PermissionDenied => format!("no permission to read `{path}`"),
-        io::ErrorKind::IsADirectory => format!("`{path}` is a directory"),
-        io::ErrorKind::InvalidData => format!("`{path}` is not UTF-8 text"),
-        _ => format!("cannot read `{path}`: {error}"),
     }
 }
 

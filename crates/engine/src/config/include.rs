@@ -6,13 +6,18 @@
 use std::fs;
 use std::path::{Path as FilePath, PathBuf};
 
-use super::errors::io_message;
+use tidegate_core::units::ByteSize;
+
+use super::file;
+use super::parse;
 use super::path::Path;
 use super::problem::Problem;
 use super::secrets;
 use super::sources::{Source, Sources};
-use super::tree::{self, Entry, Mark, Node, Value};
+use super::tree::{Entry, Mark, Node, Value};
 
+/// Larger files are refused.
+const MAX_FILE: ByteSize = ByteSize::mib(64);
 const MAX_FILES: usize = 10_000;
 
 /// Reads a file and all that it includes into one tree.
@@ -78,7 +83,7 @@ impl Loader<'_> {
     }
 
     fn text(&mut self, file: u32, base: &FilePath, text: &str) -> Node {
-        let mut node = match tree::parse(text, file) {
+        let mut node = match parse::parse(text, file) {
             Ok(node) => node,
             Err(problem) => {
                 let mark = problem.mark;
@@ -120,13 +125,10 @@ impl Loader<'_> {
 }
 
 fn read(path: &FilePath) -> Result<(PathBuf, String), String> {
-    let wrong = |error: std::io::Error| io_message(&error, path);
-    let canonical = fs::canonicalize(path).map_err(wrong)?;
-    let size = fs::metadata(path).map_err(wrong)?.len();
-    if usize::try_from(size).unwrap_or(usize::MAX) > tree::MAX_BYTES {
-        return Err(format!("`{}` is larger than 64MiB", path.display()));
-    }
-    Ok((canonical, fs::read_to_string(path).map_err(wrong)?))
+    let text = file::read(path, MAX_FILE)?;
+    let canonical = fs::canonicalize(path)
+        .map_err(|error| format!("cannot read `{}`: {error}", path.display()))?;
+    Ok((canonical, text))
 }
 
 /// The files that a pattern names, by name; a plain name must exist.
@@ -237,7 +239,7 @@ mod tests {
             ("routes.d/1.yaml", "routes: [2]\nupstreams: { b: 1 }\nserver: {}\n"),
         ]);
         assert_eq!(problems, [""; 0]);
-        let expected = tree::parse(
+        let expected = parse::parse(
             "{include: ['routes.d/*.yaml'], routes: [1, 2, 3], upstreams: {a: 1, b: 1, c: 1}, server: {}}",
             0,
         );

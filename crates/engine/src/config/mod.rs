@@ -1,6 +1,6 @@
 //! The configuration: from files to typed [`Settings`], with every error at once.
 //!
-//! 1. [`include`] reads the files into one tree ([`tree`]) and puts secrets in ([`secrets`]).
+//! 1. [`include`] reads the files into one tree ([`parse`]) and puts secrets in ([`secrets`]).
 //! 2. [`collect`] reads the tree as [`Settings`] and notes everything of the wrong shape.
 //! 3. [`policy`] merges defaults, named policies and routes, on the tree.
 //!
@@ -12,7 +12,9 @@ mod de;
 mod effective;
 mod errors;
 mod fields;
+mod file;
 mod include;
+mod parse;
 mod path;
 mod paths;
 mod policy;
@@ -24,13 +26,14 @@ mod secrets;
 mod sources;
 mod suggest;
 mod tree;
+mod tree_error;
 
 use std::path::Path as FilePath;
 
 use tidegate_core::SettingsError;
 
-pub(crate) use self::errors::io_message;
 pub use self::errors::{ConfigError, ConfigErrors};
+pub(crate) use self::file::read as read_file;
 use self::path::{Path, Segment};
 use self::problem::Problem;
 pub use self::reference::reference;
@@ -235,7 +238,7 @@ pub fn yaml_to_json(text: &str) -> Result<serde_json::Value, ConfigErrors> {
     let mut sources = Sources::default();
     let file = sources::Source { name: "text".into(), path: None, text: text.to_owned() };
     let file = sources.add(file);
-    tree::parse(text, file)
+    parse::parse(text, file)
         .map(|node| node.to_json())
         .map_err(|problem| ConfigErrors::new(vec![problem], &sources))
 }

@@ -216,17 +216,17 @@ fn lay(lower: &mut Vec<Entry>, upper: Entry, deep: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::tree;
+    use crate::config::parse;
 
     #[track_caller]
     fn check(text: &str, expected: &str) {
-        let mut root = tree::parse(text, 0).unwrap();
+        let mut root = parse::parse(text, 0).unwrap();
         let mut problems = Vec::new();
         split(&mut root, &mut problems);
         merge(&mut root, &mut problems);
         assert_eq!(problems, []);
         let Some(Value::Seq(routes)) = root.get("routes").map(|node| &node.value) else { panic!() };
-        assert_eq!(*routes[0].get(POLICY).unwrap(), tree::parse(expected, 0).unwrap());
+        assert_eq!(*routes[0].get(POLICY).unwrap(), parse::parse(expected, 0).unwrap());
     }
 
     #[test]

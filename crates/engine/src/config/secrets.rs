@@ -4,16 +4,18 @@
 //! A string with such a value is marked, so that nothing prints it. `$${` stands for `${`. Other
 //! uses of `$`, such as `$1` or `${name}` in a rewrite, are left alone.
 
-use std::fs;
 use std::path::Path as FilePath;
 
+use tidegate_core::units::ByteSize;
+
+use super::file;
 use super::path::Path;
 use super::problem::Problem;
 use super::suggest;
 use super::tree::{Node, Value};
 
 /// Larger secrets are a mistake.
-const MAX_SECRET_BYTES: u64 = 64 << 10;
+const MAX_SECRET: ByteSize = ByteSize::kib(64);
 
 /// Replaces them in the whole tree; `base` is the folder that relative files start from.
 pub(crate) fn substitute(node: &mut Node, base: &FilePath, problems: &mut Vec<Problem>) {
@@ -86,7 +88,7 @@ fn read(source: &str, name: &str, base: &FilePath) -> Result<String, Fault> {
     match source {
         "env" => environment(name)
             .ok_or_else(|| (format!("the environment variable `{name}` is not set"), None)),
-        "file" => file(&base.join(name)).map_err(|fault| (fault, None)),
+        "file" => secret_file(&base.join(name)).map_err(|fault| (fault, None)),
         _ => {
             let hint = suggest::hint(source, ["env", "file"])
                 .or_else(|| Some("write `${env:NAME}`, `${file:path}`, or `$${` for `${`".into()));
@@ -100,14 +102,8 @@ fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-fn file(path: &FilePath) -> Result<String, String> {
-    let shown = path.display();
-    let size = fs::metadata(path).map_err(|error| super::errors::io_message(&error, path))?.len();
-    if size > MAX_SECRET_BYTES {
-        return Err(format!("`{shown}` is larger than 64KiB"));
-    }
-    let mut text =
-        fs::read_to_string(path).map_err(|error| super::errors::io_message(&error, path))?;
+fn secret_file(path: &FilePath) -> Result<String, String> {
+    let mut text = file::read(path, MAX_SECRET)?;
     if text.ends_with('\n') {
         text.pop();
         if text.ends_with('\r') {
@@ -119,14 +115,16 @@ fn file(path: &FilePath) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
-    use crate::config::tree;
+    use crate::config::parse;
 
     #[track_caller]
     fn check(text: &str, expected: &str, secret: bool) {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("token"), "s3cret\n").unwrap();
-        let mut node = tree::parse(&format!("'{text}'"), 0).unwrap();
+        let mut node = parse::parse(&format!("'{text}'"), 0).unwrap();
         let mut problems = Vec::new();
         substitute(&mut node, folder.path(), &mut problems);
         assert_eq!(problems, []);
@@ -136,7 +134,7 @@ mod tests {
 
     #[track_caller]
     fn check_error(text: &str, message: &str) {
-        let mut node = tree::parse(&format!("a: '{text}'"), 0).unwrap();
+        let mut node = parse::parse(&format!("a: '{text}'"), 0).unwrap();
         let mut problems = Vec::new();
         substitute(&mut node, FilePath::new("/nonexistent"), &mut problems);
         assert_eq!(problems.len(), 1);

@@ -102,7 +102,7 @@ pub struct ClientAuthSettings {
 }
 
 /// Whether a client needs a certificate.
-#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq, Hash)]
 #[serde(rename_all = "snake_case")]
 pub enum ClientAuthMode {
     /// A client without a certificate is served, one with a wrong certificate is not.

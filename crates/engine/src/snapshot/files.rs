@@ -1,15 +1,15 @@
 //! PEM files that the settings name: whether they are there, readable, and what they should be.
 //! Whether a key fits its certificate is found out when TLS is set up.
 
-use std::fs;
 use std::path::Path;
 
 use tidegate_core::SettingsError;
+use tidegate_core::units::ByteSize;
 
-use crate::config::io_message;
+use crate::config::read_file;
 
 /// Larger files are no certificates.
-const MAX_BYTES: u64 = 16 << 20;
+const MAX_PEM: ByteSize = ByteSize::mib(16);
 
 /// What a PEM file holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,11 +27,7 @@ pub(super) fn check(file: &Path, pem: Pem, path: &[&str], errors: &mut Vec<Setti
 
 fn read(file: &Path, pem: Pem) -> Result<(), String> {
     let shown = file.display();
-    let wrong = |error: std::io::Error| io_message(&error, file);
-    if fs::metadata(file).map_err(wrong)?.len() > MAX_BYTES {
-        return Err(format!("`{shown}` is larger than 16MiB"));
-    }
-    let text = fs::read_to_string(file).map_err(wrong)?;
+    let text = read_file(file, MAX_PEM)?;
     let has = |end: &str| {
         text.lines().any(|line| {
             line.strip_prefix("-----BEGIN ").is_some_and(|rest| rest.trim_end().ends_with(end))

@@ -1,0 +1,318 @@
+//! Errors of sense: settings of the right shape that cannot work.
+
+use crate::check;
+
+#[test]
+fn secrets_and_includes() {
+    check(
+        "admin: { token: '${env:TIDEGATE_TEST_UNSET}' }",
+        &["1:17 admin.token: the environment variable `TIDEGATE_TEST_UNSET` is not set"],
+    );
+    check("admin: { token: '${file:none}' }", &["1:17 admin.token: no such file `none`"]);
+    check(
+        "admin: { token: '${vault:x}' }",
+        &[
+            "1:17 admin.token: `vault` is no source of secrets (write `${env:NAME}`, `${file:path}`, or `$${` for `${`)",
+        ],
+    );
+    check(
+        "admin: { token: hunter2hunter2hunter2 }",
+        &[
+            "1:17 admin.token: a secret stands in the configuration (write `${env:NAME}` or `${file:path}`)",
+        ],
+    );
+    check(
+        "admin: { token: '${file:short}' }",
+        &[
+            "1:17 admin.token: the token is shorter than 16 characters (make one with `openssl rand -hex 32`)",
+        ],
+    );
+    check("include: [none.yaml]", &["1:11 include[0]: no such file `none.yaml`"]);
+    check(
+        "include: none.yaml",
+        &["1:10 include: expected a list, found the string `none.yaml` (write `[none.yaml]`)"],
+    );
+    check("include: [edge.yaml]", &["1:11 include[0]: `edge.yaml` includes itself"]);
+}
+
+#[test]
+fn what_leads_nowhere() {
+    check(
+        "listeners: []",
+        &["1:12 listeners: there is no listener (add `listeners: [{ address: 0.0.0.0:8080 }]`)"],
+    );
+    check(
+        "routes: []",
+        &["1:9 routes: there is no route (add `routes: [{ path: /, to: <upstream> }]`)"],
+    );
+    check(
+        "upstreams: {}",
+        &["3:25 routes[0].to: no upstream is called `api` (add it to `upstreams`)"],
+    );
+    check(
+        "routes: [{ path: /, to: apo }]",
+        &["1:25 routes[0].to: no upstream is called `apo` (did you mean `api`?)"],
+    );
+    check(
+        "routes: [{ path: /, to: api, policies: [publik] }]\npolicies: { public: {} }",
+        &["1:41 routes[0].policies[0]: no policy is called `publik` (did you mean `public`?)"],
+    );
+    check(
+        "routes: [{ path: / }]",
+        &["1:10 routes[0]: the route leads nowhere (add `to: <upstream>` or `redirect: { … }`)"],
+    );
+    check(
+        "routes: [{ path: /, to: api, redirect: {} }]",
+        &["1:40 routes[0].redirect: a route has either `to` or `redirect`, not both"],
+    );
+    check(
+        "routes: [{ path: /, redirect: { status: 200, host: x } }]",
+        &[
+            "1:41 routes[0].redirect.status: 200 is not the status of a redirect (use 301, 302, 303, 307 or 308)",
+        ],
+    );
+    check(
+        "routes: [{ path: /, redirect: {} }]",
+        &[
+            "1:31 routes[0].redirect: the redirect leads to where the request came from (give it a `scheme`, `host`, `port` or `path`)",
+        ],
+    );
+    check(
+        "routes: [{ path: /, redirect: { host: a }, rewrite: { prefix: / } }]",
+        &["1:53 routes[0].rewrite: a redirect sends nothing upstream that could be rewritten"],
+    );
+}
+
+#[test]
+fn routes_that_make_no_sense() {
+    check(
+        "routes:\n  - { id: a, path: /a, to: api }\n  - { id: a, path: /b, to: api }",
+        &[
+            "3:11 routes[1].id: the id `a` is taken by another route (the other route is at edge.yaml:2)",
+        ],
+    );
+    check(
+        "routes:\n  - { path: /a, to: api }\n  - { path: /a/, to: api }",
+        &[
+            "3:5 routes[1]: routes `/a` and `/a/` match the same (the other route is at edge.yaml:2; remove one of them)",
+        ],
+    );
+    check(
+        "routes:\n  - { path: { regex: '(' }, to: api }",
+        &["2:13 routes[0].path: `(` is not a usable regex: unclosed group"],
+    );
+    check(
+        "routes:\n  - { path: pay, to: api }",
+        &[
+            "2:13 routes[0].path: `pay` is not a path, since it does not start with a slash (write `/pay`)",
+        ],
+    );
+    check(
+        "routes:\n  - { path: /a/../b, to: api }",
+        &[
+            "2:13 routes[0].path: `/a/../b` is not canonical, so that no request would match it (write `/b`)",
+        ],
+    );
+}
+
+#[test]
+fn hosts_methods_and_filters_that_make_no_sense() {
+    check(
+        "routes: [{ host: 'a.*', to: api }]",
+        &[
+            "1:18 routes[0].host: `a.*` is not a host (a wildcard stands for whole labels in front: `*.example.com`)",
+        ],
+    );
+    check(
+        "routes: [{ host: 'a.example.com:80', to: api }]",
+        &[
+            "1:18 routes[0].host: `a.example.com:80` is not a host (write `a.example.com`: hosts match whatever the port)",
+        ],
+    );
+    check(
+        "routes: [{ path: /, to: api, methods: [post] }]",
+        &[
+            "1:40 routes[0].methods[0]: methods are case-sensitive, and post is not one (write POST)",
+        ],
+    );
+    check(
+        "routes: [{ path: /, to: api, methods: [] }]",
+        &[
+            "1:39 routes[0].methods: the list of methods is empty (leave `methods` out to take all of them)",
+        ],
+    );
+    check(
+        "routes: [{ path: /, to: api, rewrite: { regex: '^/(a' , with: / } }]",
+        &["1:48 routes[0].rewrite.regex: `^/(a` is not a usable regex: unclosed group"],
+    );
+    check(
+        "routes: [{ path: /, to: api, rewrite: { prefix: a } }]",
+        &[
+            "1:49 routes[0].rewrite.prefix: `a` is not a path, since it does not start with a slash (write `/a`)",
+        ],
+    );
+    check(
+        "routes: [{ path: /, to: api, request_headers: { set: { 'x y': b } } }]",
+        &[
+            r#"1:63 routes[0].request_headers.set."x y": `x y` is not a header name (use letters, digits and hyphens)"#,
+        ],
+    );
+    check(
+        "routes: [{ path: /, to: api, request_headers: { remove: [host] } }]",
+        &[
+            "1:58 routes[0].request_headers.remove[0]: the Host field is not for a header filter (use `rewrite: { host: .. }`)",
+        ],
+    );
+}
+
+#[test]
+fn policies_that_make_no_sense() {
+    check(
+        "routes: [{ path: /, to: api, timeouts: { connect: 0s } }]",
+        &[
+            "1:51 routes[0].timeouts.connect: no upstream answers in no time (remove the key to get the default)",
+        ],
+    );
+    check(
+        "routes: [{ path: /, to: api, allow: [] }]",
+        &[
+            r#"1:37 routes[0].allow: an empty allow list lets nobody pass (remove `allow`, or write [0.0.0.0/0, "::/0"] to let every address pass)"#,
+        ],
+    );
+    check(
+        "routes: [{ path: /, to: api, waf: { sensitivity: 9 } }]",
+        &["1:50 routes[0].waf.sensitivity: must be 1, 2, 3 or 4"],
+    );
+    check(
+        "policies: { p: { waf: { exclude: [{ rules: [1] }] } } }\nroutes: [{ path: /, to: api, policies: [p] }, { path: /x, to: api, policies: [p] }]",
+        &["1:45 policies.p.waf.exclude[0].rules[0]: there is no rule 1"],
+    );
+    check(
+        "routes: [{ path: /, to: api, rate_limit: { rate: 100000000/s } }]",
+        &[
+            "1:50 routes[0].rate_limit.rate: 100000000/s is too fast to be kept (write at most 1000000/s)",
+        ],
+    );
+}
+
+#[test]
+fn listeners_that_make_no_sense() {
+    check(
+        "listeners: [{ address: '0.0.0.0:80' }, { address: '0.0.0.0:80' }]",
+        &["1:51 listeners[1].address: `0.0.0.0:80` is taken by listeners[0]"],
+    );
+    check(
+        "listeners: [{ address: '0.0.0.0:80' }, { address: '127.0.0.1:80' }]",
+        &["1:51 listeners[1].address: `127.0.0.1:80` is taken by listeners[0]"],
+    );
+    check(
+        "listeners: [{ address: '127.0.0.1:9900' }]",
+        &[
+            "1:1 admin.address: the admin listener's `127.0.0.1:9900` is taken by listeners[0] (give it another one: `admin: { address: 127.0.0.1:9901 }`)",
+        ],
+    );
+    check(
+        "listeners: [{ address: '0.0.0.0:443', tls: { cert: none.crt, key: none.key } }]",
+        &[
+            "1:52 listeners[0].tls.cert: no such file `none.crt`",
+            "1:67 listeners[0].tls.key: no such file `none.key`",
+        ],
+    );
+    check(
+        "listeners: [{ address: '0.0.0.0:443', tls: { cert: a.key, key: a.crt } }]",
+        &[
+            "1:52 listeners[0].tls.cert: `a.key` holds a key, not a certificate",
+            "1:64 listeners[0].tls.key: `a.crt` holds a certificate, not a key",
+        ],
+    );
+    check(
+        "listeners: [{ address: '0.0.0.0:443', tls: { cert: a.txt, key: a.txt } }]",
+        &[
+            "1:52 listeners[0].tls.cert: `a.txt` holds no certificate in PEM form",
+            "1:64 listeners[0].tls.key: `a.txt` holds no private key in PEM form",
+        ],
+    );
+    check(
+        "listeners: [{ address: '0.0.0.0:443', tls: { cert: a.crt } }]",
+        &["1:52 listeners[0].tls.cert: `cert` needs a `key`"],
+    );
+    check(
+        "listeners: [{ address: '0.0.0.0:443', tls: {} }]",
+        &[
+            "1:44 listeners[0].tls: there is no certificate (add `cert` and `key`, or `certificates`)",
+        ],
+    );
+    check(
+        "listeners: [{ address: '0.0.0.0:443', h2c: true, tls: { cert: a.crt, key: a.key } }]",
+        &[
+            "1:44 listeners[0].h2c: `h2c` is for listeners without `tls` (remove it; with `tls` HTTP/2 is offered by `alpn`)",
+        ],
+    );
+    check(
+        "listeners: [{ address: '0.0.0.0:80', proxy_protocol: { from: [] } }]",
+        &[
+            "1:62 listeners[0].proxy_protocol.from: no peer may send a PROXY header (list the load balancer's addresses, such as [10.0.0.0/8])",
+        ],
+    );
+}
+
+#[test]
+fn admin_and_limits_that_make_no_sense() {
+    check(
+        "admin: { address: 0.0.0.0:9900 }",
+        &[
+            "1:19 admin.address: `0.0.0.0:9900` is not loopback (the admin listener speaks plain HTTP; if that is meant, add `insecure_remote: true`)",
+        ],
+    );
+    check(
+        "admin: { address: 0.0.0.0:9900, insecure_remote: true }",
+        &[
+            "1:8 admin: a remote admin listener needs a `token` (add `token: ${env:TIDEGATE_ADMIN_TOKEN}`)",
+        ],
+    );
+    check(
+        "limits: { connections: 0 }",
+        &[
+            "1:24 limits.connections: zero would let nothing pass (remove the key to get the default)",
+        ],
+    );
+    check(
+        "limits: { header_bytes: 10B }",
+        &[
+            "1:25 limits.header_bytes: 10B is too small for ordinary requests (write at least 1024B)",
+        ],
+    );
+    check(
+        "limits: { idle_timeout: 0s }",
+        &[
+            "1:25 limits.idle_timeout: zero would let nothing pass (remove the key to get the default)",
+        ],
+    );
+}
+
+#[test]
+fn upstreams_that_make_no_sense() {
+    check(
+        "upstreams: { api: { endpoints: ['10.0.0.1:80'], tls: { cert: a.crt } } }",
+        &[
+            "1:54 upstreams.api.tls: endpoints are given by address, so that sni has to name the certificate (add `sni: name`, with a name that the endpoints' certificate carries)",
+            "1:62 upstreams.api.tls.cert: cert needs a key",
+        ],
+    );
+    check(
+        "upstreams: { api: { endpoints: ['10.0.0.1:80'], tls: { ca: none.pem, sni: a } } }",
+        &["1:60 upstreams.api.tls.ca: no such file `none.pem`"],
+    );
+    check(
+        "upstreams: { api: { endpoints: [{ address: '10.0.0.1:80', weight: 0 }] } }",
+        &[
+            "1:32 upstreams.api.endpoints: all weights are 0, so that nothing would be served (leave at least one endpoint with a weight above 0)",
+        ],
+    );
+    check(
+        "upstreams: { api: { endpoints: ['10.0.0.1:80', '10.0.0.1:80'] } }",
+        &[
+            "1:48 upstreams.api.endpoints[1]: the endpoint 10.0.0.1:80 is listed twice (give it a larger weight instead)",
+        ],
+    );
+}
