@@ -16,7 +16,7 @@ pub(crate) fn execute(args: &CheckArgs) -> Result<ExitCode> {
     let checked = match tidegate_proxy::check(&ConfigSource::File(args.config.clone())) {
         Ok(config) => Ok(config),
         Err(ServeError::Config(errors)) => Err(errors),
-        Err(error) => return Err(error.into()),
+        Err(error) => anyhow::bail!("{error}"),
     };
     match args.format {
         Format::Human => tell_people(args, &checked)?,

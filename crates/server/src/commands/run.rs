@@ -36,6 +36,7 @@ pub(crate) fn serve(file: &Path, log: &LogArgs, on_ready: Option<OnReady>) -> Re
             terminal::complain(&check::report(file, &errors));
             Ok(ExitCode::FAILURE)
         }
-        Err(error) => Err(error.into()),
+        // Its text names the cause already; a chain would name it twice.
+        Err(error) => anyhow::bail!("{error}"),
     }
 }
