@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use tidegate_testkit::client::get;
-use tidegate_testkit::{Ca, Gateway};
+use tidegate_testkit::{Ca, Gateway, Leaf};
 
 fn examples() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config");
@@ -49,12 +49,12 @@ fn every_example_starts_and_serves() {
     let leaf = ca.server(&["api.example.com", "localhost"]);
     for path in examples() {
         let text = fs::read_to_string(&path).expect("reads");
-        let mut builder = Gateway::builder(&adapted(&text))
-            .file("tls.crt", &leaf.cert)
-            .file("tls.key", &leaf.key)
-            .file("ca.pem", ca.pem())
-            .env("TIDEGATE_ADMIN_TOKEN", "example");
+        let mut builder =
+            Gateway::builder(&adapted(&text)).env("TIDEGATE_ADMIN_TOKEN", "0123456789abcdef");
         for (name, text) in beside(&path) {
+            builder = builder.file(&name, &text);
+        }
+        for (name, text) in named(&text, &ca, &leaf) {
             builder = builder.file(&name, &text);
         }
         match builder.try_start() {
@@ -62,6 +62,24 @@ fn every_example_starts_and_serves() {
             Err(failed) => panic!("{}: {}", path.display(), failed.stderr),
         }
     }
+}
+
+/// The certificates, keys and secrets that an example names, made up.
+fn named(example: &str, ca: &Ca, leaf: &Leaf) -> Vec<(String, String)> {
+    let mut files = Vec::new();
+    for (key, text) in [
+        ("cert:", leaf.cert.as_str()),
+        ("key:", &leaf.key),
+        ("ca:", ca.pem()),
+        ("${file:", "0123456789abcdef"),
+    ] {
+        for rest in example.split(key).skip(1) {
+            let name = rest.trim_start().split([',', ' ', '}', '\n']).next().unwrap_or_default();
+            files.push((name.to_owned(), text.to_owned()));
+        }
+    }
+    files.retain(|(name, _text)| name.contains('.') || name.contains('/'));
+    files
 }
 
 /// The folders that examples include, relative to `config/`.

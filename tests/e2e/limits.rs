@@ -152,7 +152,8 @@ fn the_request_count_of_a_connection_is_bounded() {
     let gateway = with_limits(&origin, "{ requests_per_connection: 3 }");
     let mut connection = Connection::open(gateway.address());
     for _request in 0..2 {
-        assert_eq!(Ask::new("GET", "/").send_on(&mut connection).header("connection"), None);
+        let response = Ask::new("GET", "/").send_on(&mut connection);
+        assert_ne!(response.header("connection"), Some("close"));
     }
     let last = Ask::new("GET", "/").send_on(&mut connection);
     assert_eq!((last.status, last.header("connection")), (200, Some("close")));

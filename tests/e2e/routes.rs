@@ -11,10 +11,10 @@ routes:
   - { id: api, host: api.example.com, path: /, to: api }
   - { id: wild, host: '*.example.com', path: /, to: wild }
   - { id: exact, host: api.example.com, path: { exact: /only }, to: exact }
-  - { id: regex, host: api.example.com, path: { regex: '^/v[0-9]+/' }, to: regex }
+  - { id: regex, host: old.example.com, path: { regex: '^/v[0-9]+/' }, to: regex }
   - { id: pay, host: api.example.com, path: /pay/, methods: [POST], to: pay }
   - { id: beta, host: api.example.com, path: /, headers: { x-version: v2 }, to: beta }
-  - { id: debug, host: api.example.com, path: /, query: { debug: '1' }, to: debug }
+  - { id: debug, host: api.example.com, path: /debug/, query: { level: '1' }, to: debug }
 upstreams:
   fallback: { endpoints: [<fallback>] }
   api: { endpoints: [<api>] }
@@ -46,10 +46,12 @@ fn each_request_reaches_the_pod_of_its_route() {
     check(Ask::new("GET", "/x").host("a.b.example.com"), "wild");
     check(api("GET", "/only"), "exact");
     check(api("GET", "/only/more"), "api");
-    check(api("GET", "/v12/x"), "regex");
+    check(Ask::new("GET", "/v12/x").host("old.example.com"), "regex");
+    check(Ask::new("GET", "/vv/x").host("old.example.com"), "wild");
     check(api("POST", "/pay/1").body(""), "pay");
     check(api("GET", "/x").field("X-Version", "v2"), "beta");
-    check(api("GET", "/x?debug=1"), "debug");
+    check(api("GET", "/debug/x?level=1"), "debug");
+    check(api("GET", "/debug/x?level=2"), "api");
 }
 
 #[test]

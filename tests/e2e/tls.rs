@@ -2,9 +2,13 @@
 //! certificates, as rustls, openssl and curl see it.
 
 use std::fs;
+use std::io;
+use std::net::SocketAddr;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::ClientConfig;
 use tidegate_testkit::programs::{output, output_of};
 use tidegate_testkit::tls::trusting;
 use tidegate_testkit::{Ask, Ca, Connection, Gateway, Leaf, Origin, Reply, needs, wait};
@@ -133,12 +137,7 @@ fn an_optional_client_certificate_may_be_absent_but_not_wrong() {
         ("clients.pem", clients.pem()),
     ];
     let gateway = gateway(&origin, tls, &files);
-    let status = |config: &std::sync::Arc<_>| {
-        let mut connection =
-            Connection::tls_after(gateway.address(), b"", "api.example.com", config)?;
-        connection.try_send(&Ask::new("GET", "/").bytes())?;
-        connection.try_response().map(|response| response.status)
-    };
+    let status = |config: &Arc<_>| status(gateway.address(), config);
     assert_eq!(status(&trusting(&ca).config()).expect("without"), 200);
     let alice = trusting(&ca).identity(&clients.client("alice")).config();
     assert_eq!(status(&alice).expect("with"), 200);
@@ -166,6 +165,67 @@ fn a_new_certificate_is_served_after_a_reload_without_a_restart() {
     fs::write(gateway.folder().join("tls.key"), &leaf.key).expect("writes");
     assert!(gateway.reload().status >= 400);
     assert!(shakes(&new).is_ok());
+}
+
+/// One request on a connection of its own; the answer is what brings the session ticket along.
+fn status(address: SocketAddr, config: &Arc<ClientConfig>) -> io::Result<u16> {
+    let mut connection = Connection::tls_after(address, b"", "api.example.com", config)?;
+    connection.try_send(&Ask::new("GET", "/").bytes())?;
+    connection.try_response().map(|response| response.status)
+}
+
+#[test]
+fn a_ticket_of_an_open_listener_opens_no_other() {
+    let (origin, ca, clients) = (Origin::start(Reply::ok("ok")), Ca::new("ca"), Ca::new("clients"));
+    let leaf = one(&ca);
+    let config = "
+listeners:
+  - { address: 127.0.0.1:0, tls: { cert: <dir>/tls.crt, key: <dir>/tls.key } }
+  - address: 127.0.0.2:0
+    tls: { cert: <dir>/tls.crt, key: <dir>/tls.key, client_auth: { ca: <dir>/clients.pem, mode: required } }
+routes: [{ path: /, to: api }]
+upstreams: { api: { endpoints: [<origin>] } }
+";
+    let gateway = Gateway::builder(config)
+        .set("origin", origin.address())
+        .file("tls.crt", &leaf.cert)
+        .file("tls.key", &leaf.key)
+        .file("clients.pem", clients.pem())
+        .start();
+    let (open, closed) = (gateway.addresses()[0], gateway.addresses()[1]);
+    let nobody = trusting(&ca).resuming().config();
+    for _ticket in 0..3 {
+        assert_eq!(status(open, &nobody).expect("open to all"), 200);
+    }
+    for _try in 0..3 {
+        assert!(status(closed, &nobody).is_err(), "a ticket in place of a certificate");
+    }
+    let alice = trusting(&ca).resuming().identity(&clients.client("alice")).config();
+    for _try in 0..3 {
+        assert_eq!(status(closed, &alice).expect("alice"), 200);
+    }
+}
+
+#[test]
+fn a_ticket_does_not_outlive_the_authority_that_it_was_earned_with() {
+    let (origin, ca, clients) = (Origin::start(Reply::ok("ok")), Ca::new("ca"), Ca::new("clients"));
+    let leaf = one(&ca);
+    let tls = "{ cert: <dir>/tls.crt, key: <dir>/tls.key, client_auth: { ca: <dir>/clients.pem, mode: required } }";
+    let files = [
+        ("tls.crt", leaf.cert.as_str()),
+        ("tls.key", leaf.key.as_str()),
+        ("clients.pem", clients.pem()),
+    ];
+    let gateway = gateway(&origin, tls, &files);
+    let alice = trusting(&ca).resuming().identity(&clients.client("alice")).config();
+    for _ticket in 0..3 {
+        assert_eq!(status(gateway.address(), &alice).expect("alice"), 200);
+    }
+    fs::write(gateway.folder().join("clients.pem"), Ca::new("next").pem()).expect("writes");
+    assert!(gateway.reload().status < 300);
+    for _try in 0..3 {
+        assert!(status(gateway.address(), &alice).is_err(), "alice's authority is gone");
+    }
 }
 
 #[test]

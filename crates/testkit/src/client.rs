@@ -183,8 +183,10 @@ impl Connection {
     #[track_caller]
     #[must_use]
     pub fn open_from(source: Ipv4Addr, address: SocketAddr) -> Self {
-        use rustix::net::{AddressFamily, SocketType, bind, socket};
-        let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+        use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with};
+        let flags = SocketFlags::CLOEXEC;
+        let socket =
+            socket_with(AddressFamily::INET, SocketType::STREAM, flags, None).expect("a socket");
         bind(&socket, &SocketAddrV4::new(source, 0)).expect("binds the source");
         rustix::net::connect(&socket, &address).expect("connects");
         Self::over(patient(TcpStream::from(socket)))

@@ -88,6 +88,7 @@ impl Builder {
     #[track_caller]
     pub fn try_start(self) -> Result<Gateway, Failed> {
         let file = self.folder.path().join("tidegate.yaml");
+        let expected_listeners = count_listeners(&self.text());
         let mut gateway = Gateway {
             child: spawn(&self, &file),
             folder: self.folder,
@@ -97,6 +98,7 @@ impl Builder {
             admin: SocketAddr::from(([0; 4], 0)),
             listeners: Vec::new(),
             exited: None,
+            expected_listeners,
         };
         gateway.stdout.follow(gateway.child.stdout.take().expect("a pipe"));
         gateway.stderr.follow(gateway.child.stderr.take().expect("a pipe"));
@@ -147,6 +149,7 @@ pub struct Gateway {
     admin: SocketAddr,
     listeners: Vec<SocketAddr>,
     exited: Option<ExitStatus>,
+    expected_listeners: usize,
 }
 
 impl Gateway {
@@ -301,7 +304,8 @@ impl Gateway {
     fn become_ready(&mut self) -> Result<(), Failed> {
         let ready = wait::holds_within(wait::PATIENCE, || {
             self.read_addresses();
-            let serves = self.admin.port() != 0 && is_ready(self.admin);
+            let announced = self.listeners.len() >= self.expected_listeners;
+            let serves = announced && self.admin.port() != 0 && is_ready(self.admin);
             serves || self.exit_within(Duration::ZERO).is_some()
         });
         self.read_addresses();
@@ -420,6 +424,15 @@ fn complete(config: &str, folder: &Path, values: &[(String, String)]) -> String 
     text.replace("<dir>", &folder.display().to_string())
 }
 
+/// How many listeners a configuration has: what is ready has announced them, but their lines may
+/// still be on their way to us.
+fn count_listeners(config: &str) -> usize {
+    let section = config.lines().skip_while(|line| !line.starts_with("listeners:"));
+    let other_key = |line: &&str| line.starts_with(|first: char| first.is_ascii_alphabetic());
+    let below = section.clone().skip(1).take_while(|line| !other_key(line));
+    section.take(1).chain(below).map(|line| line.matches("address:").count()).sum()
+}
+
 fn sum_of_samples(page: &str, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
     let wanted: Vec<_> =
         labels.iter().map(|(label, value)| format!("{label}=\"{value}\"")).collect();
@@ -443,6 +456,12 @@ mod tests {
         assert!(text.contains("admin: { address: 127.0.0.1:1 }"));
         assert!(!text.contains("127.0.0.1:0 }\nadmin"));
         assert!(text.contains("access_log: { path: /d/access.log }"));
+    }
+
+    #[test]
+    fn listeners_are_counted_in_both_styles() {
+        assert_eq!(count_listeners("listeners: [{ address: a }]\nadmin: { address: b }"), 1);
+        assert_eq!(count_listeners("a: b\nlisteners:\n  - address: a\n- { address: b }\nc: d"), 2);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
 };
+use rustls::client::Resumption;
 use rustls::crypto::aws_lc_rs;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
@@ -92,6 +93,7 @@ pub struct Trust {
     alpn: Vec<Vec<u8>>,
     identity: Option<Leaf>,
     only_tls12: bool,
+    resumes: bool,
 }
 
 /// A client that trusts this authority and nobody else.
@@ -100,7 +102,7 @@ pub struct Trust {
 pub fn trusting(ca: &Ca) -> Trust {
     let mut roots = RootCertStore::empty();
     roots.add(certificate(ca.pem())).expect("a root");
-    Trust { roots, alpn: Vec::new(), identity: None, only_tls12: false }
+    Trust { roots, alpn: Vec::new(), identity: None, only_tls12: false, resumes: false }
 }
 
 impl Trust {
@@ -125,6 +127,13 @@ impl Trust {
         self
     }
 
+    /// Uses session tickets. Without this each handshake is a full one.
+    #[must_use]
+    pub fn resuming(mut self) -> Self {
+        self.resumes = true;
+        self
+    }
+
     /// The configuration for [`crate::Connection::tls`].
     #[track_caller]
     #[must_use]
@@ -145,6 +154,9 @@ impl Trust {
             }
         };
         config.alpn_protocols = self.alpn;
+        if !self.resumes {
+            config.resumption = Resumption::disabled();
+        }
         Arc::new(config)
     }
 }
