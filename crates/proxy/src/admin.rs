@@ -11,8 +11,8 @@ use http::{Method, Response, StatusCode, header};
 use pingora_core::apps::ServerApp;
 use pingora_core::apps::http_app::ServeHttp;
 use pingora_core::protocols::http::ServerSession;
-use pingora_core::protocols::{GetSocketDigest, SocketDigest};
 use pingora_core::protocols::l4::stream::Stream as L4Stream;
+use pingora_core::protocols::{GetSocketDigest, SocketDigest};
 use pingora_core::server::ShutdownWatch;
 use pingora_http::RequestHeader;
 use serde_json::json;
@@ -69,13 +69,13 @@ impl ServeHttp for Admin {
         let head = session.req_header();
         let path = head.uri.path();
         match (&head.method, path) {
-            (&Method::GET | &Method::HEAD, _) => self.read(path),
             (&Method::POST, "/reload") => match self.may_change(head, peer) {
                 Ok(()) => self.reload().await,
                 Err(status) => text(status, "this request may not change anything\n"),
             },
-            (_, "/reload") => text(StatusCode::METHOD_NOT_ALLOWED, "POST only\n"),
-            _ => text(StatusCode::METHOD_NOT_ALLOWED, "GET only\n"),
+            (_, "/reload") => not_allowed("POST"),
+            (&Method::GET | &Method::HEAD, _) => self.read(path),
+            _ => not_allowed("GET, HEAD"),
         }
     }
 }
@@ -160,6 +160,12 @@ impl Admin {
 
 fn text(status: StatusCode, body: &str) -> Response<Vec<u8>> {
     answer(status, "text/plain; charset=utf-8", body.into())
+}
+
+fn not_allowed(allow: &'static str) -> Response<Vec<u8>> {
+    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, allow);
+    response.headers_mut().insert(header::ALLOW, http::HeaderValue::from_static(allow));
+    response
 }
 
 fn json_answer(status: StatusCode, body: &serde_json::Value) -> Response<Vec<u8>> {

@@ -367,6 +367,7 @@ impl ClientStream {
         }
         let deadline = self.send_stall.since(Instant::now()) + self.limits.send_timeout.0;
         if self.send_stall.timer.is_past(cx, deadline) {
+            self.connection.break_off(Broken::NotReading);
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         Poll::Pending

@@ -12,7 +12,7 @@ use pingora_core::server::ShutdownWatch;
 use pingora_timeout::timeout;
 use tidegate_core::{Denial, Reason};
 use tidegate_guard::connections::Slot;
-use tidegate_observe::AbortedConnection;
+use tidegate_observe::{AbortedConnection, Metrics};
 use tokio::time::Instant;
 
 use crate::client_stream::{ClientStream, HeadError};
@@ -34,6 +34,7 @@ pub(crate) struct Connection {
     deadline_micros: AtomicU64,
     broken: AtomicU8,
     requests: AtomicU64,
+    metrics: Metrics,
     _slot: Slot,
 }
 
@@ -42,7 +43,7 @@ impl Connection {
         listener: Arc<str>,
         peer: SocketAddr,
         tls: Option<&'static str>,
-        slot: Slot,
+        (slot, metrics): (Slot, Metrics),
     ) -> Self {
         Self {
             listener,
@@ -52,6 +53,7 @@ impl Connection {
             deadline_micros: AtomicU64::new(0),
             broken: AtomicU8::new(Broken::NOT),
             requests: AtomicU64::new(0),
+            metrics,
             _slot: slot,
         }
     }
@@ -96,6 +98,11 @@ impl Connection {
     /// The stream ends the present request's message.
     pub(crate) fn break_off(&self, why: Broken) {
         self.broken.store(why as u8, Ordering::Relaxed);
+        match why {
+            Broken::NotReading => self.metrics.connection_aborted(AbortedConnection::SendTimeout),
+            Broken::TooSlow => self.metrics.connection_aborted(AbortedConnection::BodyTooSlow),
+            Broken::Malformed | Broken::Overdue => {}
+        }
     }
 
     /// Why the stream ended the present request's message, if it did.
@@ -110,6 +117,8 @@ impl Connection {
 pub(crate) enum Broken {
     /// The body's framing is malformed.
     Malformed = 1,
+    /// The client does not take its response.
+    NotReading,
     /// The request's deadline is past.
     Overdue,
     /// The body comes slower than it must.
@@ -118,7 +127,7 @@ pub(crate) enum Broken {
 
 impl Broken {
     const NOT: u8 = 0;
-    const ALL: [Self; 3] = [Self::Malformed, Self::Overdue, Self::TooSlow];
+    const ALL: [Self; 4] = [Self::Malformed, Self::NotReading, Self::Overdue, Self::TooSlow];
 }
 
 /// Serves HTTP/1 requests until the client leaves, a limit is reached or the process drains.
@@ -132,7 +141,7 @@ pub(crate) async fn serve_http1(
     let limits = edge.limits();
     // The first request is due at once; later ones may take the idle time.
     let mut wait = limits.header_timeout.0;
-    for _request in 0..limits.requests_per_connection {
+    for left in (0..limits.requests_per_connection).rev() {
         if !next_request(&mut stream, wait, &mut draining).await {
             return;
         }
@@ -154,7 +163,8 @@ pub(crate) async fn serve_http1(
         drop(live);
         let arrived = connection.requests.load(Ordering::Relaxed);
         let mut session = ServerSession::new_http1(stream);
-        session.set_keepalive(Some(limits.idle_timeout.0.as_secs()));
+        // The last one says so to its client.
+        session.set_keepalive((left > 0).then_some(limits.idle_timeout.0.as_secs()));
         let finished = protocols.http1().process_new_http(session, &draining).await;
         if connection.requests.load(Ordering::Relaxed) == arrived {
             // Pingora's parser refused the head, and answered, before our pipeline saw it.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use http::request::Parts;
+use http::{Method, Version};
 use pingora_error::{Error, ErrorSource};
 use pingora_proxy::Session;
 use tidegate_core::event::WafSummary;
@@ -17,7 +18,7 @@ use tidegate_observe::InFlight;
 use tidegate_traffic::Lease;
 
 use crate::connection::{Broken, Connection};
-use crate::edge::Live;
+use crate::edge::{Edge, Live};
 use crate::faults;
 use crate::lanes::Lane;
 use crate::request_id::RequestId;
@@ -42,12 +43,15 @@ pub(crate) struct Context {
     pub(crate) request_bytes: u64,
     /// A body that is held back until it is inspected.
     pub(crate) held: Option<Held>,
+    /// Whether the event was recorded; if not, it is when this is dropped.
+    pub(crate) recorded: bool,
     /// Time spent waiting for the client's body, before anything was sent upstream.
     pub(crate) body_wait: Duration,
 }
 
 /// What the head of a request says.
 pub(crate) struct Arrival {
+    pub(crate) edge: Arc<Edge>,
     pub(crate) live: Arc<Live>,
     pub(crate) connection: Arc<Connection>,
     pub(crate) received_at: Instant,
@@ -56,6 +60,8 @@ pub(crate) struct Arrival {
     pub(crate) client: IpAddr,
     /// Whether the connection's other end is a trusted proxy.
     pub(crate) peer_is_trusted: bool,
+    pub(crate) method: Method,
+    pub(crate) version: Version,
     pub(crate) target: Target<'static>,
     /// Counts the request as running until it is dropped.
     pub(crate) _in_flight: InFlight,
@@ -71,6 +77,8 @@ pub(crate) struct Journey {
     /// Until the upstream's response header.
     pub(crate) waited: Option<Duration>,
     pub(crate) reused: bool,
+    /// Counts the request as running at the upstream until it is dropped.
+    pub(crate) in_flight: Option<InFlight>,
     pub(crate) status: Option<u16>,
 }
 
@@ -125,6 +133,7 @@ impl Context {
         let broken = self.arrival.as_ref().and_then(|arrival| arrival.connection.broken());
         match broken.filter(|_| error.esource() == &ErrorSource::Downstream) {
             Some(Broken::Malformed) => Reason::MalformedRequest,
+            Some(Broken::NotReading) => Reason::ClientClosed,
             Some(Broken::TooSlow) => Reason::RequestTimeout,
             Some(Broken::Overdue) if self.journey.waited.is_none() => Reason::UpstreamTimeout,
             Some(Broken::Overdue) => Reason::TotalTimeout,
@@ -137,64 +146,116 @@ impl Context {
         self.failure.get_or_insert(Failure { reason, evidence });
     }
 
-    /// The event that the request ends in; `None` if it never arrived.
-    pub(crate) fn with_event<T>(
-        &self,
-        session: &Session,
-        now: Instant,
-        report: impl FnOnce(&Event<'_>) -> T,
-    ) -> Option<T> {
-        let arrival = self.arrival.as_ref()?;
+    /// Records the event that the request ends in.
+    pub(crate) fn record(&mut self, session: &Session) {
         let head = session.req_header();
         let text = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
+        let reason = self.failure.as_ref().map(|failure| failure.reason);
+        let status = status(session, reason);
+        self.emit(|event| Event {
+            path: head.uri.path(),
+            query: head.uri.query(),
+            user_agent: text(http::header::USER_AGENT),
+            referer: text(http::header::REFERER),
+            trace_id: trace_id(head),
+            status,
+            request_bytes: session.body_bytes_read() as u64,
+            response_bytes: session.body_bytes_sent() as u64,
+            ..event
+        });
+    }
+
+    /// Completes what this knows with what the session knows, and records it, once.
+    fn emit<'a>(&'a mut self, complete: impl FnOnce(Event<'a>) -> Event<'a>) {
+        self.recorded = true;
+        let Some(arrival) = &self.arrival else { return };
+        let edge = &arrival.edge;
         let found = self.admitted.as_ref().and_then(Admitted::waf_summary);
         let refused = self.refused.as_ref();
-        let waf = found.as_ref().or(refused.and_then(|found| found.waf.as_ref()));
         let dry_run_limits: Vec<&str> = match refused {
             Some(found) => found.dry_run_limits.iter().map(AsRef::as_ref).collect(),
             None => self.admitted.iter().flat_map(Admitted::dry_run_limits).collect(),
         };
+        let event = complete(self.event(arrival, edge.clock().now()));
+        let event = Event {
+            waf: found.as_ref().or(refused.and_then(|found| found.waf.as_ref())),
+            dry_run_limits: &dry_run_limits,
+            ..event
+        };
+        let lane = self.lane.as_ref();
+        let metrics = edge.metrics();
+        let route = lane.map_or_else(|| metrics.unrouted(), |lane| &lane.metrics);
+        let upstream = lane.and_then(|lane| lane.upstream.as_ref());
+        metrics.record(&event, route, upstream.map(|upstream| &*upstream.metrics));
+        edge.access_log().log(&event);
+    }
+
+    /// The event as far as it is known without the session.
+    fn event<'a>(&'a self, arrival: &'a Arrival, now: Instant) -> Event<'a> {
+        let connection = &*arrival.connection;
         let upstream = self.lane.as_ref().and_then(|lane| lane.upstream.as_ref());
-        let reason = self.failure.as_ref().map(|failure| failure.reason);
         let duration = now.saturating_duration_since(arrival.received_at);
         let before = self
             .journey
             .started
             .map_or(duration, |started| started.saturating_duration_since(arrival.received_at));
-        let event = Event {
+        Event {
             time: arrival.time,
             request_id: arrival.request_id.as_str(),
-            listener: &arrival.connection.listener,
+            listener: &connection.listener,
             client: arrival.client,
-            peer: arrival.connection.peer,
-            scheme: if arrival.connection.tls.is_some() { "https" } else { "http" },
-            tls: arrival.connection.tls,
-            version: head.version,
-            method: Some(&head.method),
+            peer: connection.peer,
+            scheme: if connection.tls.is_some() { "https" } else { "http" },
+            tls: connection.tls,
+            version: arrival.version,
+            method: Some(&arrival.method),
             host: &arrival.target.host,
-            path: head.uri.path(),
-            query: head.uri.query(),
-            user_agent: text(http::header::USER_AGENT),
-            referer: text(http::header::REFERER),
-            trace_id: text_of_trace(head),
+            path: &arrival.target.path,
+            query: None,
+            user_agent: None,
+            referer: None,
+            trace_id: None,
             route: self.route.as_ref().map(|route| &*route.id),
             upstream: upstream.map(|upstream| upstream.pool.name()),
             endpoint: self.journey.tried.last().copied(),
-            status: status(session, reason),
+            status: Reason::ClientClosed.status().as_u16(),
             upstream_status: self.journey.status,
-            reason,
+            reason: self.failure.as_ref().map(|failure| failure.reason),
             evidence: self.failure.as_ref().and_then(|failure| failure.evidence.as_deref()),
             attempts: u32::try_from(self.journey.tried.len()).unwrap_or(u32::MAX),
-            request_bytes: session.body_bytes_read() as u64,
-            response_bytes: session.body_bytes_sent() as u64,
+            request_bytes: self.request_bytes,
+            response_bytes: 0,
             duration,
             upstream_duration: self.journey.waited,
             overhead: Some(before.saturating_sub(self.body_wait)),
             upstream_reused: self.journey.reused,
-            waf,
-            dry_run_limits: &dry_run_limits,
+            waf: None,
+            dry_run_limits: &[],
+        }
+    }
+
+    /// Why a request that is dropped in mid-flight ended.
+    fn reason_of_drop(&self) -> Reason {
+        let (Some(arrival), Some(total)) =
+            (&self.arrival, self.timeouts().and_then(|timeouts| timeouts.total))
+        else {
+            return Reason::ClientClosed;
         };
-        Some(report(&event))
+        let overdue = arrival.edge.clock().now() >= arrival.received_at + total;
+        if overdue { Reason::TotalTimeout } else { Reason::ClientClosed }
+    }
+}
+
+/// A request that nobody finishes, because its time is over or its connection is gone, ends in an
+/// event all the same.
+impl Drop for Context {
+    fn drop(&mut self) {
+        if self.recorded || self.arrival.is_none() {
+            return;
+        }
+        let reason = self.reason_of_drop();
+        self.fail(reason, None);
+        self.emit(|event| Event { status: reason.status().as_u16(), ..event });
     }
 }
 
@@ -209,7 +270,7 @@ fn status(session: &Session, reason: Option<Reason>) -> u16 {
 }
 
 /// The trace id of a valid `traceparent` (W3C Trace Context, section 3.2).
-fn text_of_trace(head: &Parts) -> Option<&str> {
+fn trace_id(head: &Parts) -> Option<&str> {
     let value = head.headers.get("traceparent")?.to_str().ok()?;
     let mut parts = value.split('-');
     let (version, trace) = (parts.next()?, parts.next()?);

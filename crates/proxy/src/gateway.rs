@@ -25,6 +25,7 @@ use crate::body;
 use crate::connection::Connection;
 use crate::context::{Arrival, Context, Findings};
 use crate::edge::{Edge, Live};
+use crate::protocols;
 use crate::request_id::RequestId;
 use crate::respond;
 use crate::upstream_head;
@@ -99,6 +100,9 @@ impl Gateway {
         };
         let ignored_upgrade = target.upgrade == Upgrade::Ignored;
         ctx.arrival = Some(Arrival {
+            edge: Arc::clone(&self.edge),
+            method: head.method.clone(),
+            version: head.version,
             received_at: self.edge.clock().now(),
             time: self.edge.clock().wall(),
             request_id: RequestId::given(given),
@@ -212,7 +216,15 @@ impl ProxyHttp for Gateway {
             ctx.fail(Reason::NoHealthyUpstream, None);
             return Error::e_explain(NO_ENDPOINT, pool.name().to_owned());
         };
+        let previous = ctx.journey.tried.last();
+        if let Some(failed) = previous.and_then(|last| upstream.metrics.endpoint(*last)) {
+            failed.attempt_failed();
+        }
+        if let Some(total) = timeouts.total.filter(|_| ctx.journey.started.is_none()) {
+            protocols::end_stream_at(arrival.received_at + total);
+        }
         ctx.journey.started.get_or_insert(now);
+        ctx.journey.in_flight.get_or_insert_with(|| upstream.metrics.request_started());
         ctx.journey.tried.push(lease.address());
         let peer = upstream.dialer.peer(&lease, &timeouts);
         ctx.journey.lease = Some(lease);
@@ -265,11 +277,15 @@ impl ProxyHttp for Gateway {
 
     async fn upstream_response_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         response: &mut ResponseHeader,
         ctx: &mut Context,
     ) -> Result<()> {
         let now = self.edge.clock().now();
+        if response.status == 101 && !session.is_upgrade_req() {
+            let unasked = Error::explain(ErrorType::InvalidHTTPHeader, "101 that nobody asked for");
+            return Err(unasked.into_up());
+        }
         if response.status.is_informational() && response.status != 101 {
             return Ok(());
         }
@@ -327,15 +343,7 @@ impl ProxyHttp for Gateway {
         }
         error.as_up();
         let retries = ctx.route.as_ref().map_or(0, |route| route.retries.into());
-        let again = ctx.journey.tried.len() <= retries;
-        if again
-            && let Some(upstream) = ctx.lane.as_ref().and_then(|lane| lane.upstream.as_ref())
-            && let Some(last) = ctx.journey.tried.last()
-            && let Some(endpoint) = upstream.metrics.endpoint(*last)
-        {
-            endpoint.attempt_failed();
-        }
-        error.set_retry(again);
+        error.set_retry(ctx.journey.tried.len() <= retries);
         error
     }
 
@@ -362,14 +370,7 @@ impl ProxyHttp for Gateway {
             let reason = ctx.reason(error);
             ctx.fail(reason, Some(error.to_string()));
         }
-        let metrics = self.edge.metrics();
-        let lane = ctx.lane.as_ref();
-        let route = lane.map_or_else(|| metrics.unrouted(), |lane| &lane.metrics);
-        let upstream = lane.and_then(|lane| lane.upstream.as_ref());
-        ctx.with_event(session, self.edge.clock().now(), |event| {
-            metrics.record(event, route, upstream.map(|upstream| &*upstream.metrics));
-            self.edge.access_log().log(event);
-        });
+        ctx.record(session);
     }
 
     fn suppress_error_log(&self, _session: &Session, _ctx: &Context, _error: &Error) -> bool {

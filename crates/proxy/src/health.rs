@@ -87,6 +87,9 @@ impl Prober {
             let transition =
                 self.pool.observe(endpoint.address(), outcome, self.edge.clock().now());
             if let Some(transition) = transition {
+                if let Some(upstream) = self.edge.live().lanes.upstream(self.pool.name()) {
+                    upstream.show_endpoints();
+                }
                 tracing::warn!(
                     upstream = self.pool.name(),
                     endpoint = %endpoint.address(),

@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use pingora_core::server::ShutdownWatch;
+use rustls::ProtocolVersion;
 use tidegate_core::SettingsError;
 use tidegate_core::net::AddressSet;
 use tidegate_engine::settings::ListenerSettings;
@@ -225,7 +226,7 @@ impl Door {
             None => self.protocols.edge().connections().open(client.ip())?,
         };
         let Some(tls) = &reception.tls else {
-            let connection = Connection::new(self.name.clone(), client, None, slot);
+            let connection = self.connection(client, None, slot);
             let transport = Transport::Plain(stream);
             return Ok(Ready { transport, connection, http2: false, h2c: reception.h2c });
         };
@@ -235,11 +236,16 @@ impl Door {
             .map_err(ReceptionError::Tls)?;
         self.metrics.tls_handshake_done();
         let session = stream.get_ref().1;
-        let version = session.protocol_version().and_then(|version| version.as_str());
+        let version = session.protocol_version().map(version_name);
         let http2 = session.alpn_protocol() == Some(b"h2");
-        let connection = Connection::new(self.name.clone(), client, version, slot);
+        let connection = self.connection(client, version, slot);
         let transport = Transport::Tls(Box::new(stream));
         Ok(Ready { transport, connection, http2, h2c: false })
+    }
+
+    fn connection(&self, client: SocketAddr, tls: Option<&'static str>, slot: Slot) -> Connection {
+        let metrics = self.protocols.edge().metrics().clone();
+        Connection::new(self.name.clone(), client, tls, (slot, metrics))
     }
 
     fn refuse(&self, peer: SocketAddr, error: &ReceptionError) {
@@ -260,6 +266,14 @@ impl Door {
             }
         }
         tracing::debug!(listener = %self.name, %peer, %error, "connection refused");
+    }
+}
+
+fn version_name(version: ProtocolVersion) -> &'static str {
+    match version {
+        ProtocolVersion::TLSv1_3 => "TLSv1.3",
+        ProtocolVersion::TLSv1_2 => "TLSv1.2",
+        _ => "unknown",
     }
 }
 

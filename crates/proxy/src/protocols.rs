@@ -1,6 +1,9 @@
 //! HTTP/1 and HTTP/2 as Pingora speaks them, set up with our limits.
 
-use std::sync::Arc;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, OnceLock};
+use std::task::Poll;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -11,6 +14,7 @@ use pingora_core::server::ShutdownWatch;
 use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::HttpProxy;
 use tidegate_engine::settings::LimitsSettings;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::edge::Edge;
 use crate::gateway::Gateway;
@@ -24,6 +28,40 @@ const H2_SEND_BUFFER: usize = 64 * 1024;
 /// Bytes of one request body, and of all on a connection, that a client may send ahead.
 const H2_STREAM_WINDOW: u32 = 256 * 1024;
 const H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
+
+tokio::task_local! {
+    /// When the present HTTP/2 stream is cut, once that is known.
+    ///
+    /// HTTP/1 has [`crate::connection::Connection::set_deadline`], and its client gets an answer;
+    /// Pingora gives no hold on a single stream, so an overdue one is reset.
+    static STREAM_END: Arc<OnceLock<Instant>>;
+}
+
+/// Cuts the present HTTP/2 stream at `end` if it still runs then; nothing on HTTP/1.
+pub(crate) fn end_stream_at(end: std::time::Instant) {
+    let end = Instant::from_std(end);
+    // The first end stays; outside of HTTP/2 there is no stream to cut.
+    let _known = STREAM_END.try_with(|cell| *cell.get_or_init(|| end));
+}
+
+/// Runs `work`, dropping it at the time that it may set itself while it runs.
+async fn until<T>(work: impl Future<Output = T>, end: &OnceLock<Instant>) -> Option<T> {
+    let mut work = pin!(work);
+    let mut timer: Option<Pin<Box<Sleep>>> = None;
+    poll_fn(|cx| {
+        if let Poll::Ready(done) = work.as_mut().poll(cx) {
+            return Poll::Ready(Some(done));
+        }
+        if timer.is_none() {
+            timer = end.get().map(|end| Box::pin(sleep_until(*end)));
+        }
+        match &mut timer {
+            Some(timer) => timer.as_mut().poll(cx).map(|()| None),
+            None => Poll::Pending,
+        }
+    })
+    .await
+}
 
 /// What serves a connection once its protocol is known.
 pub(crate) struct Protocols {
@@ -95,7 +133,9 @@ impl HttpServerApp for Http2 {
         session: ServerSession,
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
-        self.proxy.process_new_http(session, shutdown).await
+        let end = Arc::new(OnceLock::new());
+        let work = STREAM_END.scope(end.clone(), self.proxy.process_new_http(session, shutdown));
+        until(work, &end).await.flatten()
     }
 
     fn h2_options(&self) -> Option<H2Options> {

@@ -6,7 +6,7 @@
 
 use std::net::SocketAddr;
 
-use ppp::{HeaderResult, PartialResult, v1, v2};
+use ppp::{HeaderResult, v1, v2};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
@@ -59,12 +59,7 @@ pub(crate) async fn read(stream: &mut TcpStream) -> Result<Option<SocketAddr>, P
             read_more(stream, &mut header, line_end).await?;
         }
     }
-    match parse(&header) {
-        Parsed::Complete { client, length } if length == header.len() => Ok(client),
-        Parsed::Complete { .. } | Parsed::Incomplete | Parsed::Invalid => {
-            Err(ProxyHeaderError::Invalid)
-        }
-    }
+    parse(&header).ok_or(ProxyHeaderError::Invalid)
 }
 
 async fn read_more(
@@ -77,59 +72,37 @@ async fn read_more(
     stream.read_exact(header.get_mut(from..).unwrap_or_default()).await.map(|_count| ())
 }
 
-/// What the bytes so far are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Parsed {
-    /// The beginning of a header.
-    Incomplete,
-    /// Not a header.
-    Invalid,
-    /// A header of `length` bytes.
-    Complete {
-        /// The client's address, unless the header names none.
-        client: Option<SocketAddr>,
-        /// The header's length in bytes.
-        length: usize,
-    },
+/// Who the client is according to a whole header of either version, `Some(None)` if the header
+/// names nobody; `None` if it is no header, or not all of it.
+#[must_use]
+pub fn parse(header: &[u8]) -> Option<Option<SocketAddr>> {
+    let (client, length) = match HeaderResult::parse(header) {
+        HeaderResult::V2(Ok(header)) => (v2_client(&header), header.len()),
+        HeaderResult::V1(Ok(header)) => (v1_client(&header), header.header.len()),
+        HeaderResult::V1(Err(_)) | HeaderResult::V2(Err(_)) => return None,
+    };
+    (length == header.len()).then_some(client)
 }
 
-/// Parses a header of either version at the start of `bytes`.
-#[must_use]
-pub fn parse(bytes: &[u8]) -> Parsed {
-    match HeaderResult::parse(bytes) {
-        HeaderResult::V2(Ok(header)) => Parsed::Complete {
-            client: match (header.command, &header.addresses) {
-                (v2::Command::Local, _) => None,
-                (v2::Command::Proxy, v2::Addresses::IPv4(ip)) => {
-                    Some((ip.source_address, ip.source_port).into())
-                }
-                (v2::Command::Proxy, v2::Addresses::IPv6(ip)) => {
-                    Some((ip.source_address, ip.source_port).into())
-                }
-                (v2::Command::Proxy, v2::Addresses::Unspecified | v2::Addresses::Unix(_)) => None,
-            },
-            length: header.len(),
-        },
-        HeaderResult::V1(Ok(header)) => Parsed::Complete {
-            client: match header.addresses {
-                v1::Addresses::Tcp4(ip) => Some((ip.source_address, ip.source_port).into()),
-                v1::Addresses::Tcp6(ip) => Some((ip.source_address, ip.source_port).into()),
-                v1::Addresses::Unknown => None,
-            },
-            length: header.header.len(),
-        },
-        result if result.is_incomplete() && may_become_header(bytes) => Parsed::Incomplete,
-        HeaderResult::V1(Err(_)) | HeaderResult::V2(Err(_)) => Parsed::Invalid,
+fn v2_client(header: &v2::Header<'_>) -> Option<SocketAddr> {
+    match (header.command, &header.addresses) {
+        (v2::Command::Proxy, v2::Addresses::IPv4(ip)) => {
+            Some((ip.source_address, ip.source_port).into())
+        }
+        (v2::Command::Proxy, v2::Addresses::IPv6(ip)) => {
+            Some((ip.source_address, ip.source_port).into())
+        }
+        (v2::Command::Proxy, v2::Addresses::Unspecified | v2::Addresses::Unix(_))
+        | (v2::Command::Local, _) => None,
     }
 }
 
-/// Whether more bytes can turn `bytes` into a header: the parser asks for more of anything.
-fn may_become_header(bytes: &[u8]) -> bool {
-    let starts = |prefix: &[u8]| {
-        let known = bytes.len().min(prefix.len());
-        bytes.get(..known) == prefix.get(..known)
-    };
-    (starts(V1) && bytes.len() < V1_LIMIT) || (starts(V2) && bytes.len() < LIMIT)
+fn v1_client(header: &v1::Header<'_>) -> Option<SocketAddr> {
+    match header.addresses {
+        v1::Addresses::Tcp4(ip) => Some((ip.source_address, ip.source_port).into()),
+        v1::Addresses::Tcp6(ip) => Some((ip.source_address, ip.source_port).into()),
+        v1::Addresses::Unknown => None,
+    }
 }
 
 #[cfg(test)]
@@ -137,59 +110,40 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(bytes: &[u8], expected: Parsed) {
-        assert_eq!(parse(bytes), expected);
+    fn check(header: &[u8], client: Option<Option<&str>>) {
+        let client = client.map(|client| client.map(|client| client.parse().unwrap()));
+        assert_eq!(parse(header), client);
     }
 
     fn v2_header() -> Vec<u8> {
         let addresses: (SocketAddr, SocketAddr) =
             ("192.0.2.7:5000".parse().unwrap(), "192.0.2.1:443".parse().unwrap());
-        v2::Builder::with_addresses(
-            v2::Version::Two | v2::Command::Proxy,
-            v2::Protocol::Stream,
-            addresses,
-        )
-        .build()
-        .unwrap()
+        let version = v2::Version::Two | v2::Command::Proxy;
+        v2::Builder::with_addresses(version, v2::Protocol::Stream, addresses).build().unwrap()
     }
 
     #[test]
     fn both_versions_name_the_client() {
-        let client = Some("192.0.2.7:5000".parse().unwrap());
-        let text = b"PROXY TCP4 192.0.2.7 192.0.2.1 5000 443\r\nGET /";
-        check(text, Parsed::Complete { client, length: 41 });
-        let mut binary = v2_header();
-        let length = binary.len();
-        binary.extend_from_slice(b"GET /");
-        check(&binary, Parsed::Complete { client, length });
-        let text = b"PROXY TCP6 2001:db8::7 2001:db8::1 5000 443\r\n";
-        let client = Some("[2001:db8::7]:5000".parse().unwrap());
-        check(text, Parsed::Complete { client, length: 45 });
+        check(b"PROXY TCP4 192.0.2.7 192.0.2.1 5000 443\r\n", Some(Some("192.0.2.7:5000")));
+        check(b"PROXY TCP6 2001:db8::7 ::1 5000 443\r\n", Some(Some("[2001:db8::7]:5000")));
+        check(&v2_header(), Some(Some("192.0.2.7:5000")));
     }
 
     #[test]
     fn a_header_may_name_nobody() {
-        check(b"PROXY UNKNOWN\r\n", Parsed::Complete { client: None, length: 15 });
+        check(b"PROXY UNKNOWN\r\n", Some(None));
     }
 
     #[test]
-    fn a_truncated_header_waits_for_more() {
-        let binary = v2_header();
-        for end in 0..binary.len() {
-            check(&binary[..end], Parsed::Incomplete);
+    fn anything_but_a_whole_header_is_none() {
+        for header in [&v2_header()[..], b"PROXY TCP4 192.0.2.7 192.0.2.1 5000 443\r\n"] {
+            for end in 0..header.len() {
+                check(&header[..end], None);
+            }
+            check(&[header, b"GET /"].concat(), None);
         }
-        let text = b"PROXY TCP4 192.0.2.7 192.0.2.1 5000 443\r\n";
-        for end in 0..text.len() {
-            check(&text[..end], Parsed::Incomplete);
-        }
-    }
-
-    #[test]
-    fn anything_else_is_refused_at_once() {
-        check(b"GET / HTTP/1.1\r\n", Parsed::Invalid);
-        check(b"PROXY TCP4 999.0.2.7 192.0.2.1 5000 443\r\n", Parsed::Invalid);
-        check(b"PROXY TCP4 192.0.2.7 192.0.2.1 5000 99999\r\n", Parsed::Invalid);
-        check(&[b"PROXY TCP4 ".as_slice(), &[b'1'; 200]].concat(), Parsed::Invalid);
-        check(b"\x16\x03\x01", Parsed::Invalid);
+        check(b"GET / HTTP/1.1\r\n", None);
+        check(b"PROXY TCP4 999.0.2.7 192.0.2.1 5000 443\r\n", None);
+        check(b"PROXY TCP4 192.0.2.7 192.0.2.1 5000 99999\r\n", None);
     }
 }

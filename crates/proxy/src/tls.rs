@@ -1,11 +1,13 @@
 //! TLS towards clients: certificates from files into one immutable [`ServerConfig`] per listener,
 //! rebuilt as a whole on reload. Towards upstreams see [`crate::upstream_tls`].
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{Ticketer, default_provider};
@@ -17,7 +19,9 @@ use rustls::server::{
 use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig, version};
 use tidegate_core::SettingsError;
-use tidegate_engine::settings::{Alpn, ClientAuthMode, TlsSettings, TlsVersion};
+use tidegate_engine::settings::{
+    Alpn, ClientAuthMode, ClientAuthSettings, TlsSettings, TlsVersion,
+};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 /// What is reported about a loaded certificate.
@@ -41,8 +45,14 @@ pub(crate) struct Tls {
 #[derive(Debug)]
 pub(crate) struct Crypto {
     provider: Arc<CryptoProvider>,
-    tickets: Arc<dyn ProducesTickets>,
+    /// By whom clients are authenticated: a session that is resumed is not authenticated again, so
+    /// a ticket must not open a listener that asks for more than the one it was earned at.
+    tickets: Mutex<HashMap<TrustDomain, Arc<dyn ProducesTickets>>>,
 }
+
+/// Listeners in one domain ask clients for the same proof: none, or a certificate from the same
+/// authorities, whose file content this is.
+type TrustDomain = Option<(ClientAuthMode, Vec<u8>)>;
 
 impl Crypto {
     /// The process's cryptography, also installed as the default that Pingora's connectors use.
@@ -52,7 +62,17 @@ impl Crypto {
     pub(crate) fn install() -> Result<Self, rustls::Error> {
         // A second installation in one process (tests) changes nothing.
         drop(default_provider().install_default());
-        Ok(Self { provider: Arc::new(default_provider()), tickets: Ticketer::new()? })
+        Ok(Self { provider: Arc::new(default_provider()), tickets: Mutex::default() })
+    }
+
+    fn tickets(&self, domain: TrustDomain) -> Result<Arc<dyn ProducesTickets>, rustls::Error> {
+        let mut tickets = self.tickets.lock();
+        if let Some(known) = tickets.get(&domain) {
+            return Ok(Arc::clone(known));
+        }
+        let new = Ticketer::new()?;
+        tickets.insert(domain, Arc::clone(&new));
+        Ok(new)
     }
 
     /// Loads all that a listener's `tls` names.
@@ -81,7 +101,10 @@ impl Crypto {
             .with_cert_resolver(Arc::new(resolver));
         let alpn = settings.alpn.as_deref().unwrap_or(&[Alpn::H2, Alpn::Http11]);
         config.alpn_protocols = alpn.iter().map(|protocol| alpn_id(*protocol).to_vec()).collect();
-        config.ticketer = self.tickets.clone();
+        let domain = settings.client_auth.as_ref().map(trust_domain).transpose()?;
+        config.ticketer = self
+            .tickets(domain)
+            .map_err(|error| vec![SettingsError::new([""; 0], error.to_string())])?;
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_half_rtt_data = false;
         Ok(Tls { config: Arc::new(config), certificates })
@@ -152,6 +175,14 @@ impl Crypto {
             .map(Some)
             .map_err(|error| SettingsError::new(["client_auth", "ca"], error.to_string()))
     }
+}
+
+fn trust_domain(
+    settings: &ClientAuthSettings,
+) -> Result<(ClientAuthMode, Vec<u8>), Vec<SettingsError>> {
+    let unreadable =
+        |error: std::io::Error| vec![SettingsError::new(["client_auth", "ca"], error.to_string())];
+    Ok((settings.mode, fs::read(&settings.ca).map_err(unreadable)?))
 }
 
 fn alpn_id(protocol: Alpn) -> &'static [u8] {

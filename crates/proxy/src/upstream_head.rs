@@ -4,8 +4,9 @@
 //! Trusted fields are written here and nowhere earlier: a client's own `Connection` field could
 //! strip what is added before Pingora removes the hop-by-hop fields.
 
-use http::{HeaderValue, Uri, Version, header};
-use pingora_error::{Error, ErrorType, OrErr, Result};
+use http::uri::{Authority, PathAndQuery};
+use http::{HeaderName, HeaderValue, StatusCode, Uri, Version, header};
+use pingora_error::{ErrorType, OrErr, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 use tidegate_core::forwarded::{DISTRUSTED_FIELDS, Hop};
@@ -56,7 +57,8 @@ fn write_target(
             .path(canonical, matched_len)
             .or_err(ErrorType::InvalidHTTPHeader, "the rewritten path is no path")?,
     };
-    if let Some(host) = rewrite.as_ref().and_then(|rewrite| rewrite.host()) {
+    let new_host = rewrite.as_ref().and_then(|rewrite| rewrite.host());
+    if let Some(host) = new_host {
         upstream.insert_header(header::HOST, host)?;
     } else if arrival.target.host.is_empty() {
         // HTTP/1.0 may name no host; what we send is HTTP/1.1 and has to (RFC 9112 §3.2).
@@ -71,10 +73,15 @@ fn write_target(
         Some(query) => format!("{path}?{query}"),
         None => path.into_owned(),
     };
-    let target: Uri = target
-        .parse()
-        .map_err(|error| Error::because(ErrorType::InvalidHTTPHeader, "the target", error))?;
-    upstream.set_uri(target);
+    let target = PathAndQuery::try_from(target);
+    let mut parts = upstream.uri.clone().into_parts();
+    parts.path_and_query = Some(target.or_err(ErrorType::InvalidHTTPHeader, "the target")?);
+    if let (Some(authority), Some(host)) = (&mut parts.authority, new_host) {
+        // HTTP/2 has the host in the target.
+        *authority = Authority::try_from(host.as_bytes())
+            .or_err(ErrorType::InvalidHTTPHeader, "the rewritten host")?;
+    }
+    upstream.set_uri(Uri::from_parts(parts).or_err(ErrorType::InvalidHTTPHeader, "the target")?);
     Ok(())
 }
 
@@ -110,6 +117,7 @@ fn write_forwarded(
 /// Writes what the client shall see beside the upstream's own fields.
 pub(crate) fn write_response(response: &mut ResponseHeader, ctx: &Context) -> Result<()> {
     let (Some(arrival), Some(admitted)) = (&ctx.arrival, &ctx.admitted) else { return Ok(()) };
+    remove_hop_by_hop(response);
     response.insert_header("x-request-id", arrival.request_id.as_str())?;
     for (name, value) in admitted.rate_headers() {
         response.append_header(name, value)?;
@@ -125,6 +133,30 @@ pub(crate) fn write_response(response: &mut ResponseHeader, ctx: &Context) -> Re
         response.append_header(name, value)?;
     }
     Ok(())
+}
+
+/// Removes what the upstream says about its own connection (RFC 9110 §7.6.1); Pingora writes the
+/// fields of the client's.
+fn remove_hop_by_hop(response: &mut ResponseHeader) {
+    let switches = response.status == StatusCode::SWITCHING_PROTOCOLS;
+    let nominated: Vec<HeaderName> = response
+        .headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .filter(|name| *name != header::UPGRADE && *name != "close")
+        .collect();
+    for name in &nominated {
+        response.remove_header(name);
+    }
+    response.remove_header("keep-alive");
+    response.remove_header("proxy-connection");
+    response.remove_header(&header::TE);
+    if !switches {
+        response.remove_header(&header::UPGRADE);
+    }
 }
 
 /// An HTTP/1.0 client knows no chunks (RFC 9112 §7.1): without a length, the end of the connection

@@ -56,12 +56,8 @@ impl TlsFailure {
 /// Why a connection was closed right after it was accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefusedConnection {
-    /// The address may not connect.
-    AddressDenied,
     /// The client has as many connections as it may.
     ClientLimit,
-    /// The process is draining.
-    Draining,
     /// A PROXY header is missing, malformed or from a peer that may not send one.
     ProxyProtocol,
     /// All clients together have as many connections as are allowed.
@@ -70,21 +66,13 @@ pub enum RefusedConnection {
 
 impl RefusedConnection {
     /// Every reason, in the order of declaration.
-    pub const ALL: [Self; 5] = [
-        Self::AddressDenied,
-        Self::ClientLimit,
-        Self::Draining,
-        Self::ProxyProtocol,
-        Self::TotalLimit,
-    ];
+    pub const ALL: [Self; 3] = [Self::ClientLimit, Self::ProxyProtocol, Self::TotalLimit];
 
     /// The value of the label `reason`.
     #[must_use]
     pub const fn code(self) -> &'static str {
         match self {
-            Self::AddressDenied => "address_denied",
             Self::ClientLimit => "client_limit",
-            Self::Draining => "draining",
             Self::ProxyProtocol => "proxy_protocol",
             Self::TotalLimit => "total_limit",
         }
