@@ -175,6 +175,7 @@ impl fmt::Debug for Running {
 const MAX_SPARE: usize = 16;
 
 thread_local! {
+    #[expect(clippy::vec_box, reason = "an inspection moves its memory often, so it stays in its box")]
     static SPARE: RefCell<Vec<Box<Scratch>>> = const { RefCell::new(Vec::new()) };
 }
 

@@ -30,7 +30,6 @@ pub(crate) struct Scratch {
     pub(crate) arena: Arena,
     pub(crate) outcome: Outcome,
     forms: Forms,
-    candidates: RuleBits,
 }
 
 /// What was found so far.
@@ -93,20 +92,14 @@ impl Scratch {
             if step.rules.is_empty() {
                 continue;
             }
-            self.candidates.copy_from(&step.rules);
-            self.candidates.subtract(&self.outcome.matched);
+            self.forms.candidates.copy_from(&step.rules);
+            self.forms.candidates.subtract(&self.outcome.matched);
             if policy.prefilter {
-                self.forms.narrow(
-                    form,
-                    bytes,
-                    &policy.rules,
-                    &mut self.outcome,
-                    &mut self.candidates,
-                );
+                self.forms.narrow(form, bytes, &policy.rules, &mut self.outcome);
             }
             let form = self.forms.bytes(form, bytes);
             let name = self.arena.bytes(value.name);
-            for index in self.candidates.iter() {
+            for index in self.forms.candidates.iter() {
                 let Some(rule) = policy.rules.rules.get(index) else { break };
                 if !rule.selects(value.target, name) || policy.excludes(index, value.target, name) {
                     continue;
@@ -153,6 +146,8 @@ struct Forms {
     used: usize,
     /// For each node of the trie, its form.
     at_node: Vec<usize>,
+    /// The rules that are still to be asked at the current node.
+    candidates: RuleBits,
 }
 
 /// The untransformed value's index among the forms.
@@ -198,11 +193,10 @@ impl Forms {
     /// The bytes of a form, given those of the value.
     fn bytes<'a>(&'a self, form: usize, raw: &'a [u8]) -> &'a [u8] {
         match self.forms.get(form) {
-            Some(form) if form.start < form.end => {
-                self.text.get(form.start..form.end).unwrap_or_default()
+            Some(changed) if form != RAW => {
+                self.text.get(changed.start..changed.end).unwrap_or_default()
             }
-            _ if form == RAW => raw,
-            _ => &[],
+            _ => raw,
         }
     }
 
@@ -237,36 +231,26 @@ impl Forms {
     }
 
     /// Leaves only the candidates that the form could match.
-    fn narrow(
-        &mut self,
-        form: usize,
-        raw: &[u8],
-        rules: &RuleSet,
-        outcome: &mut Outcome,
-        candidates: &mut RuleBits,
-    ) {
+    fn narrow(&mut self, form: usize, raw: &[u8], rules: &RuleSet, outcome: &mut Outcome) {
         let Some(mut known) = self.forms.get_mut(form).map(std::mem::take) else { return };
         let by_class = known.by_class.get_or_insert_with(|| {
             let mut bits = known.spare.pop().unwrap_or_default();
             rules.prefilter.by_class(&known.mask, &mut bits);
             bits
         });
-        candidates.intersect_with(by_class);
-        if candidates.intersects(rules.prefilter.needs_literal()) {
+        self.candidates.intersect_with(by_class);
+        if self.candidates.intersects(rules.prefilter.needs_literal()) {
             let by_literal = known.by_literal.get_or_insert_with(|| {
                 let mut bits = known.spare.pop().unwrap_or_default();
-                let bytes = if known.start < known.end {
-                    self.text.get(known.start..known.end).unwrap_or_default()
-                } else if form == RAW {
-                    raw
-                } else {
-                    &[]
+                let bytes = match form {
+                    RAW => raw,
+                    _ => self.text.get(known.start..known.end).unwrap_or_default(),
                 };
                 outcome.charge(bytes.len(), STEPS_PER_SEARCHED_BYTE);
                 rules.prefilter.by_literal(bytes, &mut bits);
                 bits
             });
-            candidates.intersect_with(by_literal);
+            self.candidates.intersect_with(by_literal);
         }
         if let Some(slot) = self.forms.get_mut(form) {
             *slot = known;

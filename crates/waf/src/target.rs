@@ -135,11 +135,6 @@ impl Selector {
         self.targets.contains(target) && self.takes_name(name)
     }
 
-    /// Whether every value of its kinds is selected.
-    pub(crate) fn is_unnamed(&self) -> bool {
-        self.name.is_none()
-    }
-
     fn takes_name(&self, name: &[u8]) -> bool {
         self.name.as_ref().is_none_or(|pattern| pattern.matches(name))
     }

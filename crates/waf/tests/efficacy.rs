@@ -2,6 +2,13 @@
 //! `TIDEGATE_WAF_CORPUS=dir cargo test -p tidegate-waf --test efficacy -- --nocapture`, where
 //! `dir` holds `attack/*.txt` and `benign/*.txt` with one value a line. Without it, nothing runs.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::unwrap_in_result,
+    reason = "a test's helpers may fail and tell what they see"
+)]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};

@@ -94,16 +94,6 @@ impl Prefilter {
     pub(crate) fn needs_literal(&self) -> &RuleBits {
         &self.needs_literal
     }
-
-    /// The memory held, in bytes.
-    pub(crate) fn memory(&self) -> usize {
-        self.automaton.as_ref().map_or(0, AhoCorasick::memory_usage)
-    }
-
-    /// How many distinct literals and classes there are.
-    pub(crate) fn sizes(&self) -> (usize, usize) {
-        (self.rules_of_literal.len(), self.classes.len())
-    }
 }
 
 fn automaton(literals: &[&[u8]]) -> Result<Option<AhoCorasick>, Box<BuildError>> {

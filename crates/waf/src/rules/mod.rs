@@ -36,6 +36,7 @@ pub(crate) struct Rule {
     pub(crate) also: Vec<Box<dyn Operator>>,
     /// None of these may match the same value.
     pub(crate) unless: Vec<Box<dyn Operator>>,
+    #[cfg_attr(not(test), expect(dead_code, reason = "only tests run the examples"))]
     pub(crate) examples: Examples,
 }
 
