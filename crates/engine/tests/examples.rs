@@ -159,17 +159,25 @@ fn every_setting_is_described() {
     }
 }
 
-#[test]
-fn the_reference_is_current() {
-    let path = source().join("../docs/reference/configuration.md");
+/// Compares a generated file with what it should be, or writes it when asked to.
+#[track_caller]
+fn check_generated(file: &str, current: &str) {
+    let path = source().join("..").join(file);
     let written = fs::read_to_string(&path).unwrap_or_default();
-    let current = config::reference();
-    if written != current && std::env::var_os("UPDATE_REFERENCE").is_some() {
-        fs::write(&path, &current).unwrap();
+    if written != current && std::env::var_os("UPDATE_GENERATED").is_some() {
+        fs::write(&path, current).unwrap();
         return;
     }
-    assert!(
-        written == current,
-        "docs/reference/configuration.md is stale; run this test with UPDATE_REFERENCE=1"
-    );
+    assert!(written == current, "{file} is stale; run this test with UPDATE_GENERATED=1");
+}
+
+#[test]
+fn the_reference_is_current() {
+    check_generated("docs/reference/configuration.md", &config::reference());
+}
+
+#[test]
+fn the_schema_for_editors_is_current() {
+    let schema = serde_json::to_string_pretty(&config::schema()).unwrap() + "\n";
+    check_generated("config/tidegate.schema.json", &schema);
 }

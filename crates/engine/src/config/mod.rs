@@ -50,6 +50,8 @@ pub struct Config {
     pub settings: Settings,
     tree: Node,
     sources: Sources,
+    /// Whether nothing was taken out of the tree.
+    whole: bool,
 }
 
 impl Config {
@@ -98,7 +100,7 @@ impl Config {
         policy::merge(&mut tree, &mut problems);
         let settings = read.flatten().map(|_unmerged| de::from_tree(&tree));
         let config = match settings {
-            Some(Ok(settings)) => Self { settings, tree, sources },
+            Some(Ok(settings)) => Self { settings, tree, sources, whole: problems.is_empty() },
             Some(Err(error)) => {
                 problems.push(error.into_problem());
                 return Err(ConfigErrors::new(problems, &sources));
@@ -192,7 +194,9 @@ impl Config {
         for step in steps {
             let index = step.parse::<usize>().ok();
             let segment = match (node.map(|node| &node.value), index) {
-                (Some(Value::Seq(items)), Some(index)) => Segment::Index(position(items, index)),
+                (Some(Value::Seq(items)), Some(index)) => {
+                    Segment::Index(self.position(items, index))
+                }
                 // A single one that stands for a list of one.
                 (Some(Value::Map(_)), Some(_)) if node.is_some_and(|n| n.get(step).is_none()) => {
                     continue;
@@ -211,12 +215,15 @@ impl Config {
         }
         (mark, path)
     }
-}
 
-/// Where the element stands that readers count as number `index`.
-fn position(items: &[Node], index: usize) -> usize {
-    let live = items.iter().enumerate().filter(|(_, item)| item.value != Value::Pruned);
-    live.map(|(position, _)| position).nth(index).unwrap_or(index)
+    /// Where the element stands that readers count as number `index`.
+    fn position(&self, items: &[Node], index: usize) -> usize {
+        if self.whole {
+            return index;
+        }
+        let live = items.iter().enumerate().filter(|(_, item)| item.value != Value::Pruned);
+        live.map(|(position, _)| position).nth(index).unwrap_or(index)
+    }
 }
 
 /// An error of the regex crate draws the pattern in lines of its own; the last line says it all.

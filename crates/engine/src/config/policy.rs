@@ -87,11 +87,9 @@ fn routes(root: &mut Node) -> &mut [Node] {
 
 /// Gives each route the policy fields that it inherits. The routes must be [`split`].
 pub(crate) fn merge(root: &mut Node, problems: &mut Vec<Problem>) {
-    let defaults = root.get("defaults").map(|node| Layer {
-        node: node.clone(),
-        path: Path::default().key("defaults"),
-        label: "defaults".into(),
-    });
+    let defaults = root
+        .get("defaults")
+        .map(|node| Layer::new(node, &Path::default().key("defaults"), "defaults"));
     let named: FxHashMap<String, Layer> = root
         .get("policies")
         .map(Node::entries)
@@ -109,20 +107,22 @@ pub(crate) fn merge(root: &mut Node, problems: &mut Vec<Problem>) {
     }
 }
 
-/// A set of policy fields that routes inherit.
-struct Layer {
-    node: Node,
-    path: Path,
-    label: String,
-}
+/// A set of policy fields that routes inherit, each marked with where it came from.
+struct Layer(Vec<Entry>);
 
 impl Layer {
+    fn new(node: &Node, path: &Path, label: &str) -> Self {
+        let inherited = |entry: &Entry| {
+            let mut entry = entry.clone();
+            mark(&mut entry.value, path.key(&entry.key), label, is_merged(&entry.key));
+            entry
+        };
+        Self(node.entries().iter().map(inherited).collect())
+    }
+
     fn named(entry: &Entry) -> Self {
-        Self {
-            node: entry.value.clone(),
-            path: Path::default().key("policies").key(&entry.key),
-            label: format!("policy {}", entry.key),
-        }
+        let path = Path::default().key("policies").key(&entry.key);
+        Self::new(&entry.value, &path, &format!("policy {}", entry.key))
     }
 }
 
@@ -156,12 +156,8 @@ fn chosen<'l>(
 /// Puts the layers below a route's own fields.
 fn apply(own: &mut Node, layers: &[&Layer]) {
     let mut merged: Vec<Entry> = Vec::new();
-    for layer in layers {
-        for entry in layer.node.entries() {
-            let entry = inherited(entry, &layer.path, &layer.label);
-            let deep = is_merged(&entry.key);
-            lay(&mut merged, entry, deep);
-        }
+    for entry in layers.iter().flat_map(|layer| &layer.0) {
+        lay(&mut merged, entry.clone(), is_merged(&entry.key));
     }
     if let Value::Map(entries) = &mut own.value {
         for entry in std::mem::take(entries) {
@@ -170,13 +166,6 @@ fn apply(own: &mut Node, layers: &[&Layer]) {
         }
         *entries = merged;
     }
-}
-
-/// A layer's field, marked with where it came from.
-fn inherited(entry: &Entry, path: &Path, label: &str) -> Entry {
-    let mut entry = entry.clone();
-    mark(&mut entry.value, path.key(&entry.key), label, is_merged(&entry.key));
-    entry
 }
 
 fn mark(node: &mut Node, path: Path, label: &str, deep: bool) {
