@@ -61,17 +61,17 @@ impl Gateway {
             Err(refused) => return Err(note(*refused, ctx).into()),
         };
         let route = admitted.route().clone();
+        let matched_len = admitted.matched_len();
+        ctx.admitted = Some(admitted);
+        ctx.route = Some(route.clone());
         ctx.lane = arrival.live.lanes.of(&route).cloned();
         if let Action::Redirect(redirect) = &route.action {
-            let location = redirect.location(&request, admitted.matched_len());
-            ctx.route = Some(route.clone());
-            let id = arrival.request_id.clone();
-            let redirected = respond::redirect(session, redirect.status(), location, &id).await;
+            let location = redirect.location(&request, matched_len);
+            let id = &arrival.request_id;
+            let redirected = respond::redirect(session, redirect.status(), location, id).await;
             redirected.map_err(|_gone| Denial::new(Reason::ClientClosed))?;
             return Ok(Next::Answered);
         }
-        ctx.admitted = Some(admitted);
-        ctx.route = Some(route.clone());
         body::refuse_too_large(session.req_header(), route.max_body)?;
         body::inspect(session, ctx, self.edge.clock()).await?;
         Ok(Next::Proxy)

@@ -28,9 +28,9 @@ const LOOK_AROUND: Duration = Duration::from_millis(500);
 const BODY_LIMIT: usize = 64 * 1024;
 
 /// Checks the endpoints of `pool` until the task is aborted; the tasks of endpoints go with it.
-pub(crate) async fn check_pool(pool: Arc<Pool>, edge: Arc<Edge>) {
+pub(crate) async fn check_pool(pool: Arc<Pool>, connector: Arc<Connector>, edge: Arc<Edge>) {
     let Some(check) = pool.health().cloned() else { return };
-    let prober = Arc::new(Prober { check, connector: Connector::new(None), pool, edge });
+    let prober = Arc::new(Prober { check, connector, pool, edge });
     let mut tasks = JoinSet::new();
     let mut running: HashMap<SocketAddr, AbortHandle> = HashMap::new();
     loop {
@@ -54,7 +54,7 @@ pub(crate) async fn check_pool(pool: Arc<Pool>, edge: Arc<Edge>) {
 struct Prober {
     pool: Arc<Pool>,
     check: HealthCheck,
-    connector: Connector,
+    connector: Arc<Connector>,
     edge: Arc<Edge>,
 }
 

@@ -8,6 +8,7 @@ use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use std::time::Duration;
 
+use pingora_core::connectors::http::Connector;
 use pingora_core::server::ShutdownWatch;
 use tidegate_core::SettingsError;
 use tidegate_engine::{Config, Snapshot};
@@ -44,6 +45,8 @@ pub(crate) struct Process {
     pub(crate) listeners: Vec<Listener>,
     pub(crate) admin: Option<StdListener>,
     pub(crate) resolver: Resolver,
+    /// Connects health checks.
+    pub(crate) prober: Arc<Connector>,
     pub(crate) attendants: HashMap<String, Attendant>,
     pub(crate) draining: watch::Sender<bool>,
 }
@@ -190,7 +193,8 @@ impl Process {
         });
         for (name, pool) in pools {
             self.attendants.entry(name.clone()).or_insert_with(|| {
-                let health = tokio::spawn(check_pool(pool.clone(), edge.clone()));
+                let health =
+                    tokio::spawn(check_pool(pool.clone(), self.prober.clone(), edge.clone()));
                 let names =
                     tokio::spawn(resolve_pool(pool.clone(), self.resolver.clone(), edge.clone()));
                 Attendant {

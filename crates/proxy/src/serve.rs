@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
+use pingora_core::connectors::http::Connector;
 use tidegate_core::Clock;
 use tidegate_engine::{Config, ConfigErrors, Snapshot};
 use tidegate_observe::{AccessLog, AccessLogError, BuildInfo, Metrics};
@@ -103,6 +104,16 @@ pub enum ServeError {
     /// Names cannot be looked up.
     #[error("cannot set up name resolution: {0}")]
     Resolver(#[from] hickory_resolver::net::NetError),
+    /// The environment names a trust store that cannot be read.
+    #[error("cannot read the certificates that {name} names, {}: {source}", path.display())]
+    TrustStore {
+        /// The environment variable.
+        name: &'static str,
+        /// What it says.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
     /// The worker threads cannot be started.
     #[error("cannot start the worker threads: {0}")]
     Runtime(io::Error),
@@ -114,6 +125,7 @@ pub enum ServeError {
 /// The configuration is refused, or what it asks for is not to be had. Nothing is served then.
 pub fn serve(options: ServeOptions) -> Result<(), ServeError> {
     let crypto = Crypto::install()?;
+    check_trust_store()?;
     let config = options.source.load()?;
     let snapshot = Snapshot::compile(&config, None)?;
     let threads =
@@ -135,12 +147,23 @@ pub fn serve(options: ServeOptions) -> Result<(), ServeError> {
 /// Everything that is wrong with it.
 pub fn check(source: &ConfigSource) -> Result<Config, ServeError> {
     let crypto = Crypto::install()?;
+    check_trust_store()?;
     let config = source.load()?;
     let snapshot = Snapshot::compile(&config, None)?;
     let mut found = life::receptions(&crypto, &snapshot).err().unwrap_or_default();
     let metrics = Metrics::new(BuildInfo { version: "", revision: "" });
     found.extend(Live::prepare(snapshot, &metrics).err().unwrap_or_default());
     if found.is_empty() { Ok(config) } else { Err(config.errors(found).into()) }
+}
+
+/// Pingora panics over a trust store that it is pointed to and cannot read.
+fn check_trust_store() -> Result<(), ServeError> {
+    for name in ["SSL_CERT_FILE", "SSL_CERT_DIR"] {
+        if let Some(path) = std::env::var_os(name).map(PathBuf::from) {
+            path.metadata().map_err(|source| ServeError::TrustStore { name, path, source })?;
+        }
+    }
+    Ok(())
 }
 
 fn cores() -> usize {
@@ -175,6 +198,7 @@ async fn run(
         listeners: Vec::new(),
         admin: admin_kept,
         resolver: resolve::system_resolver()?,
+        prober: Arc::new(Connector::new(None)),
         attendants: HashMap::new(),
         draining,
     };
