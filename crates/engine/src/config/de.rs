@@ -28,6 +28,11 @@ impl<'de> NodeDeserializer<'de> {
             Value::Float(value) => visitor.visit_f64(*value),
             Value::Int(value) => visit_int(*value, visitor),
             Value::Map(entries) => visitor.visit_map(Entries { rest: entries.iter(), value: None }),
+            Value::Empty => {
+                let hint = "give it a value, or remove the key; `~` takes back an inherited one";
+                Err(TreeError::new(Kind::Value, "the value is missing".to_owned())
+                    .with_hint(Some(hint.to_owned())))
+            }
             Value::Null | Value::Pruned => visitor.visit_unit(),
             Value::Seq(items) => visitor.visit_seq(Items { rest: items.iter().enumerate() }),
             Value::String(text) => visitor.visit_borrowed_str(text),

@@ -126,7 +126,7 @@ fn inline(node: &Node) -> String {
             let entry = |entry: &Entry| format!("{}: {}", quoted(&entry.key), inline(&entry.value));
             format!("{{{}}}", entries.map(entry).collect::<Vec<_>>().join(", "))
         }
-        Value::Null | Value::Pruned => "~".to_owned(),
+        Value::Empty | Value::Null | Value::Pruned => "~".to_owned(),
         Value::Seq(items) => {
             format!("[{}]", items.iter().map(inline).collect::<Vec<_>>().join(", "))
         }

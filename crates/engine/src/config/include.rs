@@ -108,7 +108,7 @@ impl Loader<'_> {
         for (index, item) in items.iter().enumerate() {
             let Value::String(pattern) = &item.value else { continue };
             let at = (item.mark, Path::default().key("include").index(index));
-            match matches(&base.join(pattern)) {
+            match matches(base, pattern) {
                 Ok(found) => files.extend(found.into_iter().map(|path| (path, at.clone()))),
                 Err(message) => {
                     self.problems.push(Problem::at(at.0, message).with_path(at.1));
@@ -132,12 +132,14 @@ fn read(path: &FilePath) -> Result<(PathBuf, String), String> {
 }
 
 /// The files that a pattern names, by name; a plain name must exist.
-fn matches(pattern: &FilePath) -> Result<Vec<PathBuf>, String> {
-    let shown = pattern.to_string_lossy();
-    if !shown.contains(['*', '?', '[']) {
-        return Ok(vec![pattern.to_path_buf()]);
+fn matches(base: &FilePath, pattern: &str) -> Result<Vec<PathBuf>, String> {
+    if !pattern.contains(['*', '?', '[']) {
+        return Ok(vec![base.join(pattern)]);
     }
-    let paths = glob::glob(&shown).map_err(|error| format!("not a glob: {error}"))?;
+    let folder = glob::Pattern::escape(&base.to_string_lossy());
+    let whole = FilePath::new(&folder).join(pattern);
+    let paths = glob::glob(&whole.to_string_lossy())
+        .map_err(|error| format!("not a pattern for files: {error}"))?;
     let mut files = Vec::new();
     for path in paths.take(MAX_FILES + 1) {
         let path = path.map_err(|error| format!("cannot read `{}`", error.path().display()))?;
@@ -150,7 +152,7 @@ fn matches(pattern: &FilePath) -> Result<Vec<PathBuf>, String> {
 
 /// Adds an included file's keys.
 fn merge(whole: &mut Node, part: Node, sources: &Sources, problems: &mut Vec<Problem>) {
-    if whole.value == Value::Null {
+    if whole.value == Value::Empty {
         whole.value = Value::Map(Vec::new());
     }
     match (&mut whole.value, part.value) {
@@ -159,7 +161,7 @@ fn merge(whole: &mut Node, part: Node, sources: &Sources, problems: &mut Vec<Pro
                 merge_key(entries, entry, sources, problems);
             }
         }
-        (Value::Map(_), Value::Null | Value::Pruned) => {}
+        (Value::Map(_), Value::Empty | Value::Pruned) => {}
         (Value::Map(_), _) => problems.push(Problem::at(part.mark, "expected a map")),
         _ => {}
     }
@@ -192,8 +194,8 @@ fn merge_key(
                 }
             }
         }
-        (Value::Null, value) => known.value.value = value,
-        (_, Value::Null) => {}
+        (Value::Empty, value) => known.value.value = value,
+        (_, Value::Empty) => {}
         (_, value) => {
             let added = Entry { value: Node::new(value, added.value.mark), ..added };
             problems.push(twice(known.key_mark, &added, sources).with_path(path));

@@ -90,12 +90,12 @@ impl Config {
         sources: Sources,
         mut problems: Vec<Problem>,
     ) -> Result<Self, ConfigErrors> {
-        if tree.value == Value::Null {
+        if tree.value == Value::Empty {
             problems.push(Problem::at(tree.mark, "the file is empty").with_hint(MINIMAL));
         }
         paths::resolve(&mut tree, &sources);
         policy::split(&mut tree, &mut problems);
-        let readable = !matches!(tree.value, Value::Pruned | Value::Null);
+        let readable = !matches!(tree.value, Value::Empty | Value::Pruned);
         let read = readable.then(|| collect::collect::<Settings>(&mut tree, &mut problems));
         policy::merge(&mut tree, &mut problems);
         let settings = read.flatten().map(|_unmerged| de::from_tree(&tree));
@@ -177,7 +177,25 @@ impl Config {
 
     fn problem(&self, error: SettingsError) -> Problem {
         let (mark, path) = self.locate(&error.path);
-        Problem { mark, path, message: one_line(error.message), hint: error.hint }
+        let mut message = one_line(error.message);
+        if let Some(secret) = self.secret_at(&error.path) {
+            message = message.replace(secret, "<secret>");
+        }
+        Problem { mark, path, message, hint: error.hint }
+    }
+
+    /// The text of a setting, if it came from the environment or a file of its own.
+    fn secret_at(&self, steps: &[String]) -> Option<&str> {
+        let mut node = &self.tree;
+        for step in steps {
+            let key = collect::step(node, &Segment::Key(step.clone()));
+            let index = || collect::step(node, &Segment::Index(step.parse().ok()?));
+            (_, node) = key.or_else(index)?;
+        }
+        match &node.value {
+            Value::String(text) if node.secret && !text.is_empty() => Some(text),
+            _ => None,
+        }
     }
 
     /// The file and line of a setting.

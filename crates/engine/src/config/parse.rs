@@ -19,7 +19,7 @@ const MAX_NODES: usize = 4_000_000;
 /// How many nodes all aliases of a file may repeat together.
 const MAX_ALIASED_NODES: usize = 100_000;
 
-/// Reads one YAML document; an empty one is [`Value::Null`].
+/// Reads one YAML document; an empty one is [`Value::Empty`].
 pub(crate) fn parse(text: &str, file: u32) -> Result<Node, Problem> {
     let mut builder = Builder::new(file);
     if text.len() > MAX_BYTES {
@@ -29,7 +29,7 @@ pub(crate) fn parse(text: &str, file: u32) -> Result<Node, Problem> {
     while let Some(event) = next_event(&mut parser, file)? {
         builder.accept(event)?;
     }
-    Ok(builder.root.unwrap_or_else(|| Node::new(Value::Null, Mark { file, line: 1, column: 1 })))
+    Ok(builder.root.unwrap_or_else(|| Node::new(Value::Empty, Mark { file, line: 1, column: 1 })))
 }
 
 fn next_event<'t>(
@@ -198,7 +198,7 @@ impl Builder {
             Some(Open::Seq(items)) => items.push(node),
             Some(Open::Map { entries, key, .. }) if key.is_some() => {
                 if let Some((key, key_mark)) = key.take() {
-                    if node.value == Value::Null && span.is_empty() {
+                    if node.value == Value::Empty {
                         node.mark = key_mark;
                     }
                     entries.push(Entry { key, key_mark, value: node });
@@ -216,7 +216,7 @@ fn take_key(node: &Node, seen: &mut FxHashMap<String, Mark>) -> Result<(String, 
         Value::Bool(value) => value.to_string(),
         Value::Int(value) => value.to_string(),
         Value::Float(value) => value.to_string(),
-        Value::Map(_) | Value::Null | Value::Pruned | Value::Seq(_) => {
+        Value::Empty | Value::Map(_) | Value::Null | Value::Pruned | Value::Seq(_) => {
             return Err(Problem::at(node.mark, "a key must be a string"));
         }
     };
@@ -265,9 +265,9 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_file_is_null() {
-        check("", &Value::Null);
-        check("# nothing\n", &Value::Null);
+    fn an_empty_file_is_a_tree() {
+        check("", &Value::Empty);
+        check("# nothing\n", &Value::Empty);
     }
 
     #[test]

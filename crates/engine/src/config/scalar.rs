@@ -6,7 +6,8 @@ use super::tree::Value;
 /// The value that an unquoted scalar stands for.
 pub(crate) fn resolve(text: &str) -> Value {
     match text {
-        "" | "~" | "null" | "Null" | "NULL" => Value::Null,
+        "" => Value::Empty,
+        "~" | "null" | "Null" | "NULL" => Value::Null,
         "true" | "True" | "TRUE" => Value::Bool(true),
         "false" | "False" | "FALSE" => Value::Bool(false),
         _ => number(text).unwrap_or_else(|| Value::String(text.to_owned())),
@@ -57,7 +58,8 @@ mod tests {
 
     #[test]
     fn unquoted_scalars_follow_the_core_schema() {
-        check("", &Value::Null);
+        check("", &Value::Empty);
+        check("~", &Value::Null);
         check("true", &Value::Bool(true));
         check("-12", &Value::Int(-12));
         check("0x1F", &Value::Int(31));

@@ -39,6 +39,9 @@ pub(crate) struct Origin {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Value {
     Bool(bool),
+    /// Nothing is written behind the key, which is a slip more often than meant; `~` is
+    /// [`Value::Null`].
+    Empty,
     Float(f64),
     Int(i128),
     Map(Vec<Entry>),
@@ -125,7 +128,7 @@ impl Node {
             Value::Map(entries) => {
                 entries.iter().map(|entry| (entry.key.clone(), entry.value.to_json())).collect()
             }
-            Value::Null | Value::Pruned => Json::Null,
+            Value::Empty | Value::Null | Value::Pruned => Json::Null,
             Value::Seq(items) => items.iter().map(Self::to_json).collect(),
             Value::String(text) => Json::from(text.as_str()),
         }

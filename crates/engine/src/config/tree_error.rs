@@ -209,7 +209,7 @@ pub(super) fn unexpected(value: &Value) -> Unexpected<'_> {
             _ => Unexpected::Other("a number"),
         },
         Value::Map(_) => Unexpected::Map,
-        Value::Null | Value::Pruned => Unexpected::Unit,
+        Value::Empty | Value::Null | Value::Pruned => Unexpected::Unit,
         Value::Seq(_) => Unexpected::Seq,
         Value::String(text) => Unexpected::Str(text),
     }

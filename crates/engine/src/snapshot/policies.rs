@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 use tidegate_core::SettingsError;
-use tidegate_guard::{AddressPolicy, RateLimit};
+use tidegate_guard::{AddressPolicy, RateLimit, RateLimitSettings};
 use tidegate_traffic::filters::{HeaderFilter, HeaderFilterSettings};
 use tidegate_waf::{Policy as WafPolicy, RuleSet, WafSettings};
 
@@ -126,7 +126,15 @@ impl<'c> Policies<'c> {
         let mut compiled = Vec::with_capacity(limits.0.len());
         for (index, limit) in limits.0.iter().enumerate() {
             let number = index.to_string();
-            let id = format!("{origin} {}", limit.name.as_ref().unwrap_or(&number));
+            if let Some(first) = first_of_the_name(&limits.0, index) {
+                let message = format!("the name is taken by rate_limit[{first}]");
+                errors.push(SettingsError::new(["rate_limit", &number, "name"], message));
+                continue;
+            }
+            let id = match &limit.name {
+                Some(name) => format!("{origin} {name}"),
+                None => format!("{origin} #{number}"),
+            };
             if let Some(known) = self.rate_limits.get(&id) {
                 compiled.push(Arc::clone(known));
                 continue;
@@ -172,6 +180,12 @@ impl<'c> Policies<'c> {
             path.iter().copied().chain([field]).map(ToOwned::to_owned).collect();
         self.config.origin(&path)
     }
+}
+
+/// The earlier limit that has the same name, since state is kept by name.
+fn first_of_the_name(limits: &[RateLimitSettings], index: usize) -> Option<usize> {
+    let name = limits.get(index)?.name.as_ref()?;
+    limits.iter().take(index).position(|earlier| earlier.name.as_ref() == Some(name))
 }
 
 fn headers(

@@ -26,6 +26,7 @@ fn errors(text: &str) -> ConfigErrors {
     fs::write(folder.path().join("a.crt"), "-----BEGIN CERTIFICATE-----\n").unwrap();
     fs::write(folder.path().join("a.txt"), "hello\n").unwrap();
     fs::write(folder.path().join("short"), "hunter2\n").unwrap();
+    fs::write(folder.path().join("binary"), "hunter\u{1}2\n").unwrap();
     Config::load(&file)
         .and_then(|config| Snapshot::compile(&config, None))
         .map(|_| panic!("this is not broken:\n{text}"))

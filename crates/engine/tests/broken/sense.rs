@@ -168,6 +168,10 @@ fn hosts_methods_and_filters_that_make_no_sense() {
 #[test]
 fn policies_that_make_no_sense() {
     check(
+        "routes: [{ path: /, to: api, rate_limit: [{ name: a, rate: 1/s }, { name: a, rate: 9/m }] }]",
+        &["1:75 routes[0].rate_limit[1].name: the name is taken by rate_limit[0]"],
+    );
+    check(
         "routes: [{ path: /, to: api, timeouts: { connect: 0s } }]",
         &[
             "1:51 routes[0].timeouts.connect: no upstream answers in no time (remove the key to get the default)",
@@ -313,6 +317,16 @@ fn upstreams_that_make_no_sense() {
         "upstreams: { api: { endpoints: ['10.0.0.1:80', '10.0.0.1:80'] } }",
         &[
             "1:48 upstreams.api.endpoints[1]: the endpoint 10.0.0.1:80 is listed twice (give it a larger weight instead)",
+        ],
+    );
+}
+
+#[test]
+fn a_secret_that_cannot_be_used_is_not_quoted() {
+    check(
+        "routes: [{ path: /, to: api, request_headers: { set: { 'x': '${file:binary}' } } }]",
+        &[
+            "1:61 routes[0].request_headers.set.x: the value of x is not one that a header can carry (use visible ASCII, with single spaces inside)",
         ],
     );
 }

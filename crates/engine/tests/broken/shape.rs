@@ -94,6 +94,21 @@ fn keys_that_are_missing() {
 }
 
 #[test]
+fn keys_without_a_value() {
+    let hint = "give it a value, or remove the key; `~` takes back an inherited one";
+    for (part, place) in [
+        ("defaults:\n  waf:\n", "2:3 defaults.waf"),
+        (
+            "upstreams:\n  api:\n    endpoints: [127.0.0.1:1]\n    health:\n",
+            "4:5 upstreams.api.health",
+        ),
+        ("trusted_proxies:\n  -\n", "2:4 trusted_proxies[0]"),
+    ] {
+        check(part, &[&format!("{place}: the value is missing ({hint})")]);
+    }
+}
+
+#[test]
 fn values_of_the_wrong_type() {
     check("routes: { path: / }", &["1:9 routes: expected a list, found a map"]);
     check(
@@ -125,7 +140,9 @@ fn values_of_the_wrong_type() {
     check("server: [1]", &["1:9 server: expected a map, found a list"]);
     check(
         "server:",
-        &["1:1 server: expected a map, found nothing (give it a value, or remove the key)"],
+        &[
+            "1:1 server: the value is missing (give it a value, or remove the key; `~` takes back an inherited one)",
+        ],
     );
 }
 
