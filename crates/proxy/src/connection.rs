@@ -20,6 +20,9 @@ use crate::h2_watch::H2Watch;
 use crate::protocols::Protocols;
 use crate::request_id::RequestId;
 
+/// How long after a response the next request is waited for although the process drains.
+const LAST_REQUEST: Duration = Duration::from_secs(1);
+
 /// What the requests of one connection share.
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -178,16 +181,22 @@ pub(crate) async fn serve_http1(
 }
 
 /// Waits for the first byte of the next request; false if there will be none.
+///
+/// A connection that was just told that it stays open may have its next request on the way when a
+/// drain begins: it is waited for, and its answer ends the connection.
 async fn next_request(
     stream: &mut ClientStream,
     wait: Duration,
     draining: &mut ShutdownWatch,
 ) -> bool {
+    let since = Instant::now();
     tokio::select! {
         biased;
-        readable = timeout(wait, stream.readable()) => matches!(readable, Ok(Ok(()))),
-        _ = draining.wait_for(|draining| *draining) => false,
+        readable = timeout(wait, stream.readable()) => return matches!(readable, Ok(Ok(()))),
+        _ = draining.wait_for(|draining| *draining) => {}
     }
+    let left = LAST_REQUEST.saturating_sub(since.elapsed());
+    matches!(timeout(left, stream.readable()).await, Ok(Ok(())))
 }
 
 /// Serves one HTTP/2 connection.

@@ -20,7 +20,9 @@ impl Inherited {
     pub(crate) fn take() -> Self {
         let mut passed = ListenFd::from_env();
         let sockets = 0..passed.len();
-        Self(sockets.filter_map(|index| passed.take_tcp_listener(index).ok().flatten()).collect())
+        let sockets = sockets.filter_map(|index| passed.take_tcp_listener(index).ok().flatten());
+        // systemd passes them as blocking.
+        Self(sockets.filter(|socket| socket.set_nonblocking(true).is_ok()).collect())
     }
 
     /// The socket for `address`; a configured port 0 takes any that nobody else names.

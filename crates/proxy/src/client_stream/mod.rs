@@ -7,14 +7,15 @@
 //! [`crate::framing`] says where the message does.
 
 use std::any::Any;
+mod timing;
+mod transport;
+
 use std::fmt;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Buf, BytesMut};
@@ -27,10 +28,10 @@ use pingora_http::ResponseHeader;
 use tidegate_core::reading::{ChunkedBody, ReadingRules, Refusal, check_http1_head};
 use tidegate_engine::settings::LimitsSettings;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep};
-use tokio_rustls::server::TlsStream;
+use tokio::time::Instant;
 
+use self::timing::{BodyPace, Pace, SendStall, Timer};
+pub(crate) use self::transport::Transport;
 use crate::connection::{Broken, Connection};
 use crate::framing::{Framing, HeadEnd};
 use crate::h2_watch::H2Watch;
@@ -39,17 +40,8 @@ use crate::h2_watch::H2Watch;
 const WRITE_BUFFER: usize = 16 * 1024;
 /// How much one read asks for: a TLS record's plaintext.
 const READ_CHUNK: usize = 16 * 1024;
-/// How long a body may take before its rate counts.
-const PACE_GRACE: Duration = Duration::from_secs(10);
 /// How many pipelined bytes are held back while a request is served; more stay in the kernel.
 const HELD_BACK: usize = 16 * 1024;
-
-/// The bytes below: a TCP connection, encrypted or not.
-#[derive(Debug)]
-pub(crate) enum Transport {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
 
 /// Which protocol Pingora shall speak on the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +75,8 @@ pub(crate) struct ClientStream {
     /// Ends a wait for the client that outlasts the request's deadline.
     deadline: Timer,
     send_stall: SendStall,
-    pace: Pace,
+    send_pace: Pace,
+    body_pace: BodyPace,
     limits: LimitsSettings,
     h2_watch: Option<Box<H2Watch>>,
 }
@@ -119,7 +112,8 @@ impl ClientStream {
             connection,
             deadline: Timer::default(),
             send_stall: SendStall::default(),
-            pace: Pace::default(),
+            send_pace: Pace::default(),
+            body_pace: BodyPace::default(),
             limits,
             h2_watch: None,
         }
@@ -145,7 +139,8 @@ impl ClientStream {
                 let head = self.received.get(..end).unwrap_or_default();
                 // Pingora repairs some broken heads; this one is judged before it does.
                 check_http1_head(head, rules).map_err(HeadError::Refused)?;
-                self.pace = Pace::default();
+                self.body_pace = BodyPace::default();
+                self.send_pace = Pace::default();
                 self.window = match Framing::of(head) {
                     Framing::Length(body) => Window::Bytes(body.saturating_add(end as u64)),
                     Framing::Chunked => Window::Chunked { head: end, body: ChunkedBody::new() },
@@ -313,7 +308,9 @@ impl ClientStream {
     /// Ends a body that comes too slowly; only the time spent waiting for the client counts.
     fn keep_pace(&mut self, bytes: Option<usize>) -> io::Result<()> {
         let waits_for_body = !self.is_message_over() && !matches!(self.window, Window::Open);
-        if self.pace.is_too_slow(bytes, waits_for_body, self.limits.body_min_rate.0) {
+        let waited = self.body_pace.note(bytes, waits_for_body);
+        let rate = self.limits.body_min_rate.0;
+        if waited.is_some_and(|waited| self.body_pace.pace.is_too_slow(waited, rate)) {
             self.connection.break_off(Broken::TooSlow);
             return Err(io::ErrorKind::TimedOut.into());
         }
@@ -346,6 +343,7 @@ impl ClientStream {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.unsent.advance(sent);
+            self.send_pace.bytes += sent as u64;
         }
         // An idle connection owns no buffer.
         self.unsent = BytesMut::new();
@@ -362,6 +360,10 @@ impl ClientStream {
             if let Some(stalled) = self.send_stall.end() {
                 // Whoever else is waited for could not show progress meanwhile.
                 self.connection.put_off_deadline(stalled);
+                if self.send_pace.is_too_slow(stalled, self.limits.body_min_rate.0) {
+                    self.connection.break_off(Broken::NotReading);
+                    return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+                }
             }
             return progress;
         }
@@ -410,7 +412,9 @@ impl AsyncWrite for ClientStream {
         }
         let count = if bytes.len() >= WRITE_BUFFER {
             let written = this.transport.poll_write(cx, bytes);
-            ready!(this.or_send_timeout(cx, written))?
+            let count = ready!(this.or_send_timeout(cx, written))?;
+            this.send_pace.bytes += count as u64;
+            count
         } else {
             this.unsent.extend_from_slice(bytes);
             bytes.len()
@@ -438,105 +442,6 @@ impl AsyncWrite for ClientStream {
     }
 }
 
-impl Transport {
-    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
-            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
-        }
-    }
-
-    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self {
-            Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
-        }
-    }
-
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
-    }
-}
-
-/// A timer that is armed lazily: a deadline that moves later, as with each request, leaves the
-/// timer as it is until it fires.
-#[derive(Debug, Default)]
-struct Timer(Option<Pin<Box<Sleep>>>);
-
-impl Timer {
-    /// Whether `deadline` is past; if not, the task is woken when it is, or before.
-    fn is_past(&mut self, cx: &mut Context<'_>, deadline: Instant) -> bool {
-        let sleep = self.0.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-        if sleep.deadline() > deadline {
-            sleep.as_mut().reset(deadline);
-        }
-        while sleep.as_mut().poll(cx).is_ready() {
-            if Instant::now() >= deadline {
-                return true;
-            }
-            sleep.as_mut().reset(deadline);
-        }
-        false
-    }
-}
-
-/// How fast a request body comes while somebody waits for it.
-#[derive(Debug, Default)]
-struct Pace {
-    waiting_since: Option<Instant>,
-    waited: Duration,
-    bytes: u64,
-}
-
-impl Pace {
-    /// Notes a read that brought `bytes`, or that waits; true once the body is slower than `rate`
-    /// bytes a second.
-    fn is_too_slow(&mut self, bytes: Option<usize>, waits_for_body: bool, rate: u64) -> bool {
-        let Some(bytes) = bytes else {
-            if waits_for_body {
-                self.waiting_since.get_or_insert_with(Instant::now);
-            }
-            return false;
-        };
-        self.bytes += bytes as u64;
-        let Some(since) = self.waiting_since.take() else { return false };
-        self.waited += since.elapsed();
-        waits_for_body
-            && self.waited > PACE_GRACE
-            && self.bytes < self.waited.as_secs().saturating_mul(rate)
-    }
-}
-
-/// How long the client has not taken a byte.
-#[derive(Debug, Default)]
-struct SendStall {
-    since: Option<Instant>,
-    timer: Timer,
-}
-
-impl SendStall {
-    fn since(&mut self, now: Instant) -> Instant {
-        *self.since.get_or_insert(now)
-    }
-
-    /// The client takes bytes again; how long it did not.
-    fn end(&mut self) -> Option<Duration> {
-        let since = self.since.take()?;
-        self.timer = Timer::default();
-        Some(since.elapsed())
-    }
-}
-
 impl fmt::Debug for ClientStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientStream")
@@ -558,10 +463,7 @@ impl Shutdown for ClientStream {
 
 impl UniqueID for ClientStream {
     fn id(&self) -> UniqueIDType {
-        match &self.transport {
-            Transport::Plain(stream) => stream.as_raw_fd(),
-            Transport::Tls(stream) => stream.get_ref().0.as_raw_fd(),
-        }
+        self.transport.descriptor()
     }
 }
 
