@@ -7,7 +7,13 @@ use tidegate_engine::{Config, Snapshot};
 
 fn load(text: &str) {
     match Config::from_text("hostile.yaml", text) {
-        Ok(config) => drop(Snapshot::compile(&config, None)),
+        Ok(config) => {
+            drop(Snapshot::compile(&config, None));
+            if !text.contains("${") {
+                let again = Config::from_text("effective.yaml", &config.effective()).unwrap();
+                assert_eq!(again.settings.routes, config.settings.routes);
+            }
+        }
         Err(errors) => {
             assert!(!errors.errors().is_empty());
             assert!(!errors.to_string().is_empty());
@@ -75,6 +81,19 @@ proptest! {
     #[test]
     fn any_text_is_read_or_refused(text in "\\PC{0,200}") {
         load(&text);
+    }
+
+    #[test]
+    fn any_string_reads_back_from_the_effective_configuration(
+        texts in prop::collection::vec("[^$]{0,12}|[-~0-9.:eE+xo#&*!|>%@`\\[\\]{}'\" ]{1,5}", 1..6),
+    ) {
+        let query: serde_json::Map<_, _> =
+            texts.iter().map(|text| (format!("q{text}"), text.clone().into())).collect();
+        let root = serde_json::json!({ "routes": [{ "query": query }] });
+        let before = Config::from_text("any.yaml", &root.to_string()).unwrap();
+        let after = Config::from_text("effective.yaml", &before.effective()).unwrap();
+        prop_assert_eq!(&after.settings.routes, &before.settings.routes);
+        prop_assert_eq!(after.settings.routes.first().unwrap().matches.query.len(), query.len());
     }
 
     #[test]

@@ -1,14 +1,15 @@
-//! All errors at once: read the tree, note the error, take the offending node out, read again.
+//! All errors at once: read the tree, note the error, repair it, read again. A misspelt key gets
+//! the name that was meant, so that its value is looked at, too; anything else is taken out.
 //!
 //! What only follows from an earlier error is not reported: a key that is missing because its
-//! value was wrong or its name misspelt, and a map that is incomplete for the same reason.
+//! value was wrong, and a map that is incomplete for the same reason.
 
 use rustc_hash::FxHashSet;
 use serde::de::DeserializeOwned;
 
 use super::de;
 use super::path::{Path, Segment};
-use super::policy::is_transparent;
+use super::policy::{self, is_transparent};
 use super::problem::Problem;
 use super::suggest;
 use super::tree::{Entry, Node, Value};
@@ -31,10 +32,11 @@ pub(crate) fn collect<T: DeserializeOwned>(
         let kind = error.kind().clone();
         let problem = error.into_problem();
         let path = problem.path.clone();
-        if let (Kind::UnknownKey(known), Some(Segment::Key(key))) = (&kind, path.0.last()) {
-            // The misspelt key will also be missing under its right name.
-            let meant = suggest::closest(key, known.iter().copied());
-            pruned.extend(meant.zip(path.parent()).map(|(meant, above)| above.key(meant)));
+        if let Kind::UnknownKey(known) = &kind
+            && correct(tree, &path, known).is_some()
+        {
+            problems.push(problem);
+            continue;
         }
         if !follows(&kind, &path, &pruned, tree) {
             problems.push(problem);
@@ -82,21 +84,37 @@ pub(crate) fn step<'t>(node: &'t Node, segment: &Segment) -> Option<(&'t Node, &
     }
 }
 
-fn prune(tree: &mut Node, path: &Path) -> bool {
-    let mut node = tree;
-    for segment in &path.0 {
-        let next = match (segment, &mut node.value) {
-            (Segment::Index(index), Value::Seq(items)) => items.get_mut(*index),
-            (Segment::Key(key), Value::Map(entries)) => entry_mut(entries, key),
-            _ => None,
-        };
-        match next {
-            Some(next) => node = next,
-            None => return false,
-        }
+/// Gives a misspelt key the name that was meant; `None` if that is unknown or taken.
+fn correct(tree: &mut Node, path: &Path, known: &[&str]) -> Option<()> {
+    let Segment::Key(key) = path.0.last()? else { return None };
+    let meant = suggest::closest(key, known.iter().copied())?;
+    let around = find_mut(tree, &path.parent()?)?;
+    if meant == "include" || step(around, &Segment::Key(meant.to_owned())).is_some() {
+        return None;
     }
-    node.value = Value::Pruned;
-    true
+    let Value::Map(entries) = &mut around.value else { return None };
+    let position = entries.iter().position(|entry| entry.key == *key)?;
+    let entry = Entry { key: meant.to_owned(), ..entries.remove(position) };
+    let group = entries.iter_mut().find(|group| policy::gathers(&group.key, meant));
+    match group.map(|group| &mut group.value.value) {
+        Some(Value::Map(gathered)) => gathered.push(entry),
+        _ => entries.push(entry),
+    }
+    Some(())
+}
+
+fn prune(tree: &mut Node, path: &Path) -> bool {
+    let found = find_mut(tree, path);
+    found.map(|node| node.value = Value::Pruned).is_some()
+}
+
+/// Like [`find`], to change the node.
+fn find_mut<'t>(tree: &'t mut Node, path: &Path) -> Option<&'t mut Node> {
+    path.0.iter().try_fold(tree, |node, segment| match (segment, &mut node.value) {
+        (Segment::Index(index), Value::Seq(items)) => items.get_mut(*index),
+        (Segment::Key(key), Value::Map(entries)) => entry_mut(entries, key),
+        _ => None,
+    })
 }
 
 fn entry_mut<'t>(entries: &'t mut [Entry], key: &str) -> Option<&'t mut Node> {

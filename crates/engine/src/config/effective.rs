@@ -12,6 +12,9 @@ use super::tree::{Entry, Node, Value};
 pub(crate) fn print(root: &Node, sources: &Sources) -> String {
     let mut printer = Printer { sources, out: String::new() };
     printer.map(root, 0);
+    if printer.out.is_empty() {
+        printer.out += "{}\n";
+    }
     printer.out
 }
 

@@ -93,10 +93,10 @@ impl Config {
         if tree.value == Value::Empty {
             problems.push(Problem::at(tree.mark, "the file is empty").with_hint(MINIMAL));
         }
-        paths::resolve(&mut tree, &sources);
         policy::split(&mut tree, &mut problems);
         let readable = !matches!(tree.value, Value::Empty | Value::Pruned);
         let read = readable.then(|| collect::collect::<Settings>(&mut tree, &mut problems));
+        paths::resolve(&mut tree, &sources);
         policy::merge(&mut tree, &mut problems);
         let settings = read.flatten().map(|_unmerged| de::from_tree(&tree));
         let config = match settings {

@@ -49,6 +49,15 @@ pub(crate) fn is_transparent(key: &str) -> bool {
     key == MATCH || key == POLICY
 }
 
+/// Whether the key is the one of ours under which a route's field `name` is gathered.
+pub(crate) fn gathers(key: &str, name: &str) -> bool {
+    match key {
+        MATCH => match_fields().contains(&name),
+        POLICY => policy_fields().contains(&name),
+        _ => false,
+    }
+}
+
 /// Gathers each route's match fields and policy fields, which stand side by side in the file.
 pub(crate) fn split(root: &mut Node, problems: &mut Vec<Problem>) {
     for (index, route) in routes(root).iter_mut().enumerate() {

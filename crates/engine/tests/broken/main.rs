@@ -76,19 +76,21 @@ fn everything_is_reported_at_once() {
     check_whole(
         "\
 listeners:
-  - adress: 0.0.0.0:80
+  - { adress: 0.0.0.0:80, tls: { crt: none.crt, key: a.key } }
   - { address: '0.0.0.0:443', tls: { cert: none.crt, key: a.key } }
 limits: { idle_timeout: 75, header_bytes: 1B }
 routes:
   - { path: /, to: apo, waf: { mode: on } }
   - { path: /x, to: apo, rate_limit: { rate: 1 } }
-  - { path: /y, to: apo }
+  - { path: /y, to: apo, max-body: 3 }
 upstreams:
   api: { endpoints: 10.0.0.1:80 }
   more: { endpoints: [] }
 ",
         &[
-            "2:5 listeners[0].adress: unknown key `adress` (did you mean `address`?)",
+            "2:7 listeners[0].adress: unknown key `adress` (did you mean `address`?)",
+            "2:34 listeners[0].tls.crt: unknown key `crt` (did you mean `cert`?)",
+            "2:39 listeners[0].tls.cert: no such file `none.crt`",
             "3:44 listeners[1].tls.cert: no such file `none.crt`",
             "4:25 limits.idle_timeout: expected a duration such as 250ms or 30s, found the number 75",
             "4:43 limits.header_bytes: 1B is too small for ordinary requests (write at least 1024B)",
@@ -97,6 +99,8 @@ upstreams:
             "7:21 routes[1].to: no upstream is called `apo` (did you mean `api`?)",
             "7:46 routes[1].rate_limit.rate: expected a rate such as 100/s, found the number 1",
             "8:21 routes[2].to: no upstream is called `apo` (did you mean `api`?)",
+            "8:26 routes[2].max-body: unknown key `max-body` (did you mean `max_body`?)",
+            "8:36 routes[2].max_body: expected a size such as 64KiB, found the number 3",
             "10:21 upstreams.api.endpoints: expected a list, found the string `10.0.0.1:80` (write `[10.0.0.1:80]`)",
             "11:22 upstreams.more.endpoints: an upstream needs at least one endpoint",
         ],

@@ -66,7 +66,7 @@ fn keys_that_nobody_knows() {
         &["1:25 policies.a.waf.mod: unknown key `mod` (did you mean `mode`?)"],
     );
     check(
-        "listeners: [{ address: 0.0.0.0:80, tls: { crt: a } }]",
+        "listeners: [{ address: 0.0.0.0:80, tls: { crt: a.crt, key: a.key } }]",
         &["1:43 listeners[0].tls.crt: unknown key `crt` (did you mean `cert`?)"],
     );
     check(
