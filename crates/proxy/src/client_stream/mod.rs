@@ -497,3 +497,6 @@ impl GetProxyDigest for ClientStream {
         Some(self.digest.clone())
     }
 }
+
+#[cfg(test)]
+mod tests;
