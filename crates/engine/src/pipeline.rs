@@ -37,7 +37,7 @@ pub struct Admitted {
     matched_len: usize,
     limits: Vec<(HeaderValue, HeaderValue)>,
     /// Which of the route's limits would have refused, by position.
-    dry_run: u64,
+    dry_run: u16,
     inspection: Option<Inspection>,
     body_cap: Option<usize>,
 }
@@ -113,7 +113,7 @@ impl Admitted {
 
     /// The names of limits that would have refused, were they not in dry-run.
     pub fn dry_run_limits(&self) -> impl Iterator<Item = &str> {
-        let marked = |(index, _): &(usize, _)| self.dry_run & (1 << (index % 64)) != 0;
+        let marked = |(index, _): &(usize, _)| self.dry_run & (1 << (index % 16)) != 0;
         let limits = self.route.rate_limits.iter().enumerate().filter(marked);
         limits.map(|(_, limit)| limit.name())
     }
@@ -136,7 +136,7 @@ impl Admitted {
                 return Err(self.refuse(decision.denial()));
             }
             if decision.would_refuse() {
-                self.dry_run |= 1 << (index % 64);
+                self.dry_run |= 1 << (index % 16);
             }
             if !decision.dry_run {
                 self.limits.push(decision.headers());

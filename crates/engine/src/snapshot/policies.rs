@@ -12,6 +12,9 @@ use super::Snapshot;
 use crate::config::Config;
 use crate::settings::PolicySettings;
 
+/// How many limits a request may have to pass; each has a bit in [`crate::Admitted`].
+const MAX_RATE_LIMITS: usize = 16;
+
 /// The parts of a policy that need compiling.
 #[derive(Debug)]
 pub(super) struct Policy {
@@ -123,6 +126,11 @@ impl<'c> Policies<'c> {
             own if own.starts_with("routes[") => format!("route {route}"),
             inherited => inherited,
         };
+        if limits.0.len() > MAX_RATE_LIMITS {
+            let message = format!("more than {MAX_RATE_LIMITS} rate limits");
+            errors.push(SettingsError::new(["rate_limit"], message));
+            return Vec::new();
+        }
         let mut compiled = Vec::with_capacity(limits.0.len());
         for (index, limit) in limits.0.iter().enumerate() {
             let number = index.to_string();

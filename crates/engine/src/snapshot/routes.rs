@@ -16,6 +16,8 @@ use super::policies::Policies;
 use crate::config::{Config, suggestion};
 use crate::settings::{RouteSettings, Target};
 
+/// As the schema says.
+const MAX_RETRIES: u8 = 10;
 const DEFAULT_MAX_BODY: ByteSize = ByteSize::mib(10);
 
 /// One route, compiled.
@@ -103,6 +105,7 @@ pub(super) fn compile(
         let policy = policies.compile(&route.policy, &["routes", &index], &id, errors);
         let mut own = Vec::new();
         check_timeouts(route, &mut own);
+        check_retries(route, &mut own);
         let action = action(route, config, pools, &mut own);
         errors.extend(own.into_iter().map(|error| error.under(["routes", &index])));
         let Some(action) = action else { continue };
@@ -157,6 +160,15 @@ fn check_timeouts(route: &RouteSettings, errors: &mut Vec<SettingsError>) {
                     .with_hint("remove the key to get the default"),
             );
         }
+    }
+}
+
+fn check_retries(route: &RouteSettings, errors: &mut Vec<SettingsError>) {
+    let attempts = route.policy.retries.unwrap_or_default().attempts;
+    if attempts > MAX_RETRIES {
+        let message = format!("{attempts} further endpoints would multiply an outage");
+        let error = SettingsError::new(["retries", "attempts"], message);
+        errors.push(error.with_hint(format!("write at most {MAX_RETRIES}")));
     }
 }
 

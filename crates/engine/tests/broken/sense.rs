@@ -168,6 +168,12 @@ fn hosts_methods_and_filters_that_make_no_sense() {
 #[test]
 fn policies_that_make_no_sense() {
     check(
+        "routes: [{ path: /, to: api, retries: { attempts: 11 } }]",
+        &[
+            "1:51 routes[0].retries.attempts: 11 further endpoints would multiply an outage (write at most 10)",
+        ],
+    );
+    check(
         "routes: [{ path: /, to: api, rate_limit: [{ name: a, rate: 1/s }, { name: a, rate: 9/m }] }]",
         &["1:75 routes[0].rate_limit[1].name: the name is taken by rate_limit[0]"],
     );
