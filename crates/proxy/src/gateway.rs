@@ -226,7 +226,10 @@ impl ProxyHttp for Gateway {
         ctx.journey.started.get_or_insert(now);
         ctx.journey.in_flight.get_or_insert_with(|| upstream.metrics.request_started());
         ctx.journey.tried.push(lease.address());
-        let peer = upstream.dialer.peer(&lease, &timeouts);
+        let peer = match arrival.target.upgrade {
+            Upgrade::WebSocket => upstream.dialer.upgrade_peer(&lease, &timeouts),
+            Upgrade::Absent | Upgrade::Ignored => upstream.dialer.peer(&lease, &timeouts),
+        };
         ctx.journey.lease = Some(lease);
         if session.is_body_empty() {
             await_first_byte(ctx, now);

@@ -28,6 +28,7 @@ mod signals;
 mod sockets;
 mod tls;
 mod upgrade;
+mod upgrade_socket;
 mod upstream_head;
 mod upstream_peer;
 

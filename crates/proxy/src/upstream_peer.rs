@@ -16,9 +16,11 @@ use rustls::pki_types::pem::PemObject;
 use tidegate_core::SettingsError;
 use tidegate_engine::snapshot::Timeouts;
 use tidegate_traffic::Endpoint;
+use tidegate_traffic::random;
 use tidegate_traffic::settings::{Protocol, UpstreamSettings, UpstreamTlsSettings};
 
 use crate::tls::{certificates, roots};
+use crate::upgrade_socket::UpgradeConnect;
 
 /// Concurrent streams on one HTTP/2 connection to an endpoint; Pingora opens further connections.
 const H2_STREAMS: usize = 100;
@@ -74,6 +76,16 @@ impl Dialer {
         peer.options.read_timeout = Some(timeouts.first_byte.max(timeouts.between_bytes));
         peer.options.write_timeout = Some(timeouts.between_bytes);
         peer.options.idle_timeout = Some(self.idle_timeout);
+        peer
+    }
+
+    /// The peer for one attempt of a request that may change the protocol. Its connection is used
+    /// once.
+    pub(crate) fn upgrade_peer(&self, endpoint: &Endpoint, timeouts: &Timeouts) -> HttpPeer {
+        let mut peer = self.peer(endpoint, timeouts);
+        peer.options.custom_l4 = Some(Arc::new(UpgradeConnect));
+        peer.options.idle_timeout = Some(Duration::from_millis(1));
+        peer.group_key = random::next();
         peer
     }
 
