@@ -28,6 +28,20 @@ fn sigterm_finishes_what_runs_and_leaves() {
 }
 
 #[test]
+fn sigterm_under_load_breaks_no_request_that_it_took() {
+    needs!("nginx");
+    let pod = Nginx::pod("ok");
+    let mut gateway = in_front_of(pod.address());
+    let load = Load::start(gateway.address(), 4);
+    load.wait_for(300);
+    gateway.terminate();
+    assert!(gateway.wait_exit(Duration::from_secs(12)).success());
+    let tally = load.stop();
+    let broken = tally.failures.iter().filter(|failure| !failure.contains("refused"));
+    assert_eq!(broken.count(), 0, "{:?} {:?}", tally.statuses, tally.failures.first());
+}
+
+#[test]
 fn sigterm_without_traffic_ends_at_once() {
     let origin = Origin::start(Reply::ok("ok"));
     let mut gateway = in_front_of(origin.address());
