@@ -61,6 +61,7 @@ fn piece() -> impl Strategy<Value = &'static str> {
         "!",
         "%",
         "---",
+        "\r",
         "...",
         "1",
         "30s",
@@ -94,6 +95,17 @@ proptest! {
         let after = Config::from_text("effective.yaml", &before.effective()).unwrap();
         prop_assert_eq!(&after.settings.routes, &before.settings.routes);
         prop_assert_eq!(after.settings.routes.first().unwrap().matches.query.len(), query.len());
+    }
+
+    #[test]
+    fn an_error_points_into_the_text(pieces in prop::collection::vec(piece(), 0..60)) {
+        let text = pieces.concat();
+        if let Err(errors) = Config::from_text("hostile.yaml", &text) {
+            let lines = text.split(['\n', '\r']).count() + 1;
+            for error in errors.errors() {
+                prop_assert!(usize::try_from(error.line).unwrap() <= lines, "{}", error);
+            }
+        }
     }
 
     #[test]

@@ -28,6 +28,7 @@ mod suggest;
 mod tree;
 mod tree_error;
 
+use std::fmt;
 use std::path::Path as FilePath;
 
 use tidegate_core::SettingsError;
@@ -44,7 +45,7 @@ use self::tree::{Mark, Node, Value};
 use crate::settings::Settings;
 
 /// A configuration whose settings all have the right shape, policies merged into the routes.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Config {
     /// The settings; each route has the policy fields that it inherits.
     pub settings: Settings,
@@ -241,6 +242,13 @@ impl Config {
         }
         let live = items.iter().enumerate().filter(|(_, item)| item.value != Value::Pruned);
         live.map(|(position, _)| position).nth(index).unwrap_or(index)
+    }
+}
+
+/// Without the settings, which may hold secrets.
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config").field("file", &self.place(&[])).finish_non_exhaustive()
     }
 }
 

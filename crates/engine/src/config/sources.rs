@@ -32,10 +32,16 @@ impl Sources {
         self.source(mark).map_or("", |source| &source.name)
     }
 
-    /// The line that a mark points at.
+    /// The line that a mark points at; a line ends with a line feed, a carriage return, or both
+    /// (YAML 1.2.2 §5.4).
     pub(crate) fn line(&self, mark: Mark) -> Option<&str> {
         let line = usize::try_from(mark.line.checked_sub(1)?).ok()?;
-        self.source(mark)?.text.lines().nth(line)
+        let mut lines = self
+            .source(mark)?
+            .text
+            .split('\n')
+            .flat_map(|line| line.strip_suffix('\r').unwrap_or(line).split('\r'));
+        lines.nth(line)
     }
 
     /// Whether a file is among them.

@@ -11,6 +11,7 @@ mod routes;
 mod upstreams;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use rustc_hash::FxHashMap;
@@ -26,7 +27,6 @@ use crate::config::{Config, ConfigErrors};
 use crate::settings::Settings;
 
 /// One configuration, compiled.
-#[derive(Debug)]
 pub struct Snapshot {
     settings: Settings,
     effective: String,
@@ -130,6 +130,16 @@ impl Snapshot {
     #[must_use]
     pub fn rules(&self) -> &Arc<RuleSet> {
         &self.rules
+    }
+}
+
+/// Without the settings, which may hold secrets.
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot")
+            .field("routes", &self.routes.len())
+            .field("pools", &self.pools.len())
+            .finish_non_exhaustive()
     }
 }
 
