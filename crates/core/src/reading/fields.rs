@@ -240,11 +240,25 @@ impl<'a> Fields<'a> {
 }
 
 /// RFC 9110 §5.6.2.
-pub(super) const fn is_token(byte: u8) -> bool {
-    matches!(byte,
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*'
-        | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~')
+pub(super) fn is_token(byte: u8) -> bool {
+    TOKEN.get(usize::from(byte)).copied().unwrap_or(false)
 }
+
+/// Names are most of what is looked at byte by byte, hence a table.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "a byte is a valid index, and this runs while compiling"
+)]
+static TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut rest: &[u8] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789\
+        !#$%&'*+-.^_`|~";
+    while let [byte, after @ ..] = rest {
+        table[*byte as usize] = true;
+        rest = after;
+    }
+    table
+};
 
 /// Fields that no `Connection` may name: framing, routing, and who asks.
 fn is_end_to_end(option: &[u8]) -> bool {
