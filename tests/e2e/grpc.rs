@@ -1,13 +1,17 @@
 //! gRPC with trailers, through grpcio's own client and server (Debian's python3-grpcio), over h2c
 //! and TLS. What is called stands in `grpc/echo.py`.
 
+use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
+use rustix::process::Signal;
 use tidegate_testkit::nginx::free_port;
 use tidegate_testkit::programs::{Running, output, start};
-use tidegate_testkit::{Ca, Gateway, needs};
+use tidegate_testkit::{Ca, Gateway, needs, wait};
 
 fn python(arguments: &[&str]) -> Command {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("e2e/grpc/echo.py");
@@ -82,12 +86,38 @@ upstreams:
         &[("pod", &pod)],
     );
     let address = gateway.address().to_string();
-    tidegate_testkit::wait::until("the pod serves", || {
-        output(&mut python(&["call", &address])).status.success()
-    });
+    wait::until("the pod serves", || output(&mut python(&["call", &address])).status.success());
     // The server calls itself NOT_SERVING from now on.
     assert!(output(&mut python(&["fail", &pod.to_string()])).status.success());
-    tidegate_testkit::wait::until("the check finds it", || {
+    wait::until("the check finds it", || {
         output(&mut python(&["unavailable", &address])).status.success()
     });
+}
+
+#[test]
+fn no_call_fails_while_another_process_takes_over() {
+    needs!("python3");
+    if !grpcio_is_installed() {
+        return;
+    }
+    let (pod, _server) = server();
+    let config = "
+listeners: [{ address: 127.0.0.1:0, h2c: true }]
+routes: [{ path: /, to: api }]
+upstreams: { api: { endpoints: [<pod>], protocol: h2 } }
+";
+    let mut gateway = Gateway::start(config, &[("pod", &pod)]);
+    let stop = gateway.folder().join("stop");
+    let arguments = ["insist", &gateway.address().to_string(), &stop.display().to_string()];
+    let mut callers = python(&arguments);
+    let said = thread::spawn(move || output(&mut callers));
+    let calls = |gateway: &Gateway| gateway.access_log().len();
+    wait::until("they call", || calls(&gateway) > 50);
+    gateway.signal(Signal::QUIT);
+    assert!(gateway.wait_exit(Duration::from_secs(20)).success());
+    let before = calls(&gateway);
+    wait::until("they go on", || calls(&gateway) > before + 50);
+    fs::write(stop, "").expect("writes");
+    let said = said.join().expect("the callers");
+    assert!(said.stdout.contains("calls as expected"), "{}", said.stderr);
 }

@@ -2,11 +2,13 @@
 
     echo.py serve ADDRESS           a server, with grpc.health.v1.Health
     echo.py call ADDRESS [CA]       all kinds of calls; says so when each went as expected
+    echo.py insist ADDRESS FILE     calls until FILE exists; says how many calls went well
     echo.py fail ADDRESS            makes the server's health NOT_SERVING
     echo.py unavailable ADDRESS     succeeds if a call ends in UNAVAILABLE
 """
 
 import concurrent.futures
+import os
 import sys
 
 import grpc
@@ -100,6 +102,23 @@ def assert_fails(channel, method, code, details):
         raise AssertionError(f"{method} succeeded")
 
 
+def insist(address, file):
+    """Four callers share one channel, as in a service; each failed call is an error."""
+    channel = grpc.insecure_channel(address)
+    echo = channel.unary_unary("/echo.Echo/Unary")
+
+    def calls():
+        count = 0
+        while not os.path.exists(file) or count == 0:
+            assert echo(b"hello", timeout=10) == b"hello"
+            count += 1
+        return count
+
+    with concurrent.futures.ThreadPoolExecutor(4) as callers:
+        counts = [caller.result() for caller in [callers.submit(calls) for _ in range(4)]]
+    print(f"{sum(counts)} calls as expected")
+
+
 def fail(address):
     grpc.insecure_channel(address).unary_unary("/echo.Echo/BecomeUnhealthy")(b"", timeout=10)
 
@@ -109,6 +128,5 @@ def unavailable(address):
 
 
 if __name__ == "__main__":
-    {"serve": serve, "call": call, "fail": fail, "unavailable": unavailable}[sys.argv[1]](
-        *sys.argv[2:]
-    )
+    commands = (serve, call, insist, fail, unavailable)
+    {command.__name__: command for command in commands}[sys.argv[1]](*sys.argv[2:])
