@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use pingora_core::apps::{HttpServerApp, ReusedHttpStream, ServerApp};
@@ -37,6 +37,7 @@ pub(crate) struct Connection {
     deadline_micros: AtomicU64,
     broken: AtomicU8,
     requests: AtomicU64,
+    last: AtomicBool,
     metrics: Metrics,
     _slot: Slot,
 }
@@ -56,6 +57,7 @@ impl Connection {
             deadline_micros: AtomicU64::new(0),
             broken: AtomicU8::new(Broken::NOT),
             requests: AtomicU64::new(0),
+            last: AtomicBool::new(false),
             metrics,
             _slot: slot,
         }
@@ -70,6 +72,11 @@ impl Connection {
     pub(crate) fn begin_request(&self) {
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.broken.store(Broken::NOT, Ordering::Relaxed);
+    }
+
+    /// Whether the present request is the last one that the connection may have.
+    pub(crate) fn is_at_last_request(&self) -> bool {
+        self.last.load(Ordering::Relaxed)
     }
 
     /// When a wait for the client ends, HTTP/1 only; `None` lets it wait.
@@ -164,10 +171,12 @@ pub(crate) async fn serve_http1(
             return edge.refuse_unread(*stream, &denial).await;
         }
         drop(live);
+        if left == 0 {
+            connection.last.store(true, Ordering::Relaxed);
+        }
         let arrived = connection.requests.load(Ordering::Relaxed);
         let mut session = ServerSession::new_http1(stream);
-        // The last one says so to its client.
-        session.set_keepalive((left > 0).then_some(limits.idle_timeout.0.as_secs()));
+        session.set_keepalive(Some(limits.idle_timeout.0.as_secs()));
         let finished = protocols.http1().process_new_http(session, &draining).await;
         if connection.requests.load(Ordering::Relaxed) == arrived {
             // Pingora's parser refused the head, and answered, before our pipeline saw it.

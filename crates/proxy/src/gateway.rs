@@ -118,10 +118,19 @@ impl Gateway {
             session.req_header_mut().remove_header(&header::UPGRADE);
             session.req_header_mut().remove_header("http2-settings");
         }
+        if self.closes(ctx) {
+            session.set_keepalive(None);
+        }
         let Some(refusal) = refusal else { return Ok(()) };
         // Who sent this may mean another end of it than we do.
         session.set_keepalive(None);
         Err(Box::new(refusal.into()))
+    }
+
+    /// Whether the connection ends with the present response.
+    fn closes(&self, ctx: &Context) -> bool {
+        let last = |arrival: &Arrival| arrival.connection.is_at_last_request();
+        self.edge.is_draining() || ctx.arrival.as_ref().is_some_and(last)
     }
 
     async fn refuse(&self, session: &mut Session, ctx: &mut Context, denial: &Denial) {
@@ -310,7 +319,7 @@ impl ProxyHttp for Gateway {
         response: &mut ResponseHeader,
         ctx: &mut Context,
     ) -> Result<()> {
-        if self.edge.is_draining() {
+        if self.closes(ctx) {
             session.set_keepalive(None);
         }
         if session.req_header().version == Version::HTTP_10 {
