@@ -2,11 +2,7 @@
 //!
 //! `cargo bench -p tidegate-benches --bench waf`
 
-#![expect(
-    missing_docs,
-    clippy::expect_used,
-    reason = "criterion's macro writes an undocumented function; a benchmark that is not set up may stop"
-)]
+#![expect(clippy::expect_used, reason = "a benchmark that cannot be set up may stop")]
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};

@@ -17,6 +17,7 @@ const MAX_MATCHES: usize = 16;
 /// What one request may cost, in steps of about a nanosecond. A request that spends it is a
 /// finding in itself (`finding:limits`).
 const WORK_BUDGET: u64 = 12_000_000;
+const STEPS_PER_VALUE: u64 = 300;
 const STEPS_PER_SEARCHED_BYTE: u64 = 4;
 const STEPS_PER_TRANSFORMED_BYTE: u64 = 4;
 const STEPS_PER_MATCHED_BYTE: u64 = 6;
@@ -86,6 +87,7 @@ impl Scratch {
 
     fn inspect_value(&mut self, policy: &Compiled, value: &Value) {
         let bytes = self.arena.bytes(value.bytes);
+        self.outcome.charge(1, STEPS_PER_VALUE);
         self.forms.begin(value.mask, policy.rules.trie.nodes().len());
         for step in policy.plan(value.target) {
             let form = self.forms.reach(step, bytes, &mut self.outcome);

@@ -10,7 +10,7 @@ use crate::mask::ByteMask;
 use crate::target::Target;
 
 /// How many values of one request are looked at. A request with more is a finding in itself.
-pub(crate) const MAX_VALUES: usize = 2_000;
+pub(crate) const MAX_VALUES: usize = 5_000;
 
 /// A piece of the arena.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
