@@ -6,5 +6,6 @@
 mod bare_pingora;
 mod frames;
 mod h2;
+mod h2_requests;
 mod http1;
 mod http1_cases;

@@ -26,6 +26,7 @@ pub(crate) fn write_request(
     let (Some(arrival), Some(admitted)) = (&ctx.arrival, &ctx.admitted) else { return Ok(()) };
     let route = admitted.route();
     write_target(upstream, arrival, route, admitted.matched_len())?;
+    join_cookies(upstream)?;
     write_forwarded(received, upstream, arrival)?;
     upstream.insert_header("x-request-id", arrival.request_id.as_str())?;
     upstream.append_header(header::VIA, VIA)?;
@@ -83,6 +84,18 @@ fn write_target(
     }
     upstream.set_uri(Uri::from_parts(parts).or_err(ErrorType::InvalidHTTPHeader, "the target")?);
     Ok(())
+}
+
+/// HTTP/2 splits `Cookie` into several fields; HTTP/1 knows one (RFC 9113 §8.2.3).
+fn join_cookies(upstream: &mut RequestHeader) -> Result<()> {
+    let cookies = upstream.headers.get_all(header::COOKIE);
+    if cookies.iter().nth(1).is_none() {
+        return Ok(());
+    }
+    let joined: Vec<_> = cookies.iter().map(HeaderValue::as_bytes).collect();
+    let joined = HeaderValue::from_bytes(&joined.join(&b"; "[..]))
+        .or_err(ErrorType::InvalidHTTPHeader, "the cookies")?;
+    upstream.insert_header(header::COOKIE, joined)
 }
 
 fn write_forwarded(
