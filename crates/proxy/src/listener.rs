@@ -7,6 +7,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
@@ -145,13 +146,21 @@ impl Door {
         loop {
             let accepted = tokio::select! {
                 biased;
-                _ = stopped.changed() => return,
+                _ = stopped.changed() => return self.accept_waiting(&listener),
                 accepted = listener.accept() => accepted,
             };
             match accepted {
                 Ok((stream, peer)) => self.admit(stream, peer),
                 Err(error) => self.wait_after(&error).await,
             }
+        }
+    }
+
+    /// Accepts what the kernel has accepted already: closing the socket would reset it.
+    fn accept_waiting(&self, listener: &TcpListener) {
+        let mut cx = Context::from_waker(Waker::noop());
+        while let Poll::Ready(Ok((stream, peer))) = listener.poll_accept(&mut cx) {
+            self.admit(stream, peer);
         }
     }
 

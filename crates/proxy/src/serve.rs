@@ -128,6 +128,8 @@ pub fn serve(options: ServeOptions) -> Result<(), ServeError> {
     check_trust_store()?;
     let config = options.source.load()?;
     let snapshot = Snapshot::compile(&config, None)?;
+    // Before there are threads: it changes the environment.
+    let inherited = Inherited::take();
     let threads =
         snapshot.settings().server.threads.map_or_else(cores, |threads| threads.get().into());
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -136,7 +138,8 @@ pub fn serve(options: ServeOptions) -> Result<(), ServeError> {
         .enable_all()
         .build()
         .map_err(ServeError::Runtime)?;
-    let served = runtime.block_on(run(options, &config, snapshot, crypto, threads));
+    let start = Start { config, snapshot, crypto, inherited, threads };
+    let served = runtime.block_on(run(options, start));
     runtime.shutdown_timeout(LAST_MOMENTS);
     served
 }
@@ -170,16 +173,19 @@ fn cores() -> usize {
     available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
-async fn run(
-    options: ServeOptions,
-    config: &Config,
+/// What was prepared before the runtime started.
+struct Start {
+    config: Config,
     snapshot: Snapshot,
     crypto: Crypto,
+    inherited: Inherited,
     threads: usize,
-) -> Result<(), ServeError> {
+}
+
+async fn run(options: ServeOptions, start: Start) -> Result<(), ServeError> {
+    let Start { config, snapshot, crypto, mut inherited, threads } = start;
     let metrics = Metrics::new(options.build);
     let receptions = life::receptions(&crypto, &snapshot).map_err(|found| config.errors(found))?;
-    let mut inherited = Inherited::take();
     let bound = life::bind_all(receptions, &mut inherited)?;
     let admin_address = snapshot.settings().admin.address.0;
     let admin = sockets::bind(admin_address, Some(&mut inherited))?;

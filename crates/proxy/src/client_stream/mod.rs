@@ -273,7 +273,9 @@ impl ClientStream {
                 return Poll::Pending;
             }
             if ready!(self.poll_receive(cx))? == 0 {
-                return Poll::Ready(Ok(()));
+                // A client that sent further requests before it closed still wants its answers.
+                let gone = self.received.is_empty();
+                return if gone { Poll::Ready(Ok(())) } else { Poll::Pending };
             }
         }
     }
