@@ -109,7 +109,7 @@ pub(crate) struct ReloadArgs {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9900")]
     pub(crate) admin: SocketAddr,
 
-    /// The token that `admin.token` asks for
+    /// The token that `admin.token` asks for; an argument can be seen by other users
     #[arg(long, value_name = "TOKEN", env = "TIDEGATE_ADMIN_TOKEN", hide_env_values = true)]
     pub(crate) token: Option<String>,
 }

@@ -4,7 +4,7 @@
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use tidegate_testkit::needs;
 
@@ -40,13 +40,19 @@ impl Demo {
         let command = commands.find(|command| command.contains(word)).expect("it is proposed");
         shell(command)
     }
+
+    /// Ends it as Ctrl-C does.
+    fn interrupt(&mut self) -> ExitStatus {
+        shell(&format!("kill -INT {}", self.child.id()));
+        self.child.wait().expect("it ends")
+    }
 }
 
 impl Drop for Demo {
     fn drop(&mut self) {
-        // It may have ended already.
-        self.child.kill().ok();
-        self.child.wait().ok();
+        if matches!(self.child.try_wait(), Ok(None)) {
+            self.interrupt();
+        }
     }
 }
 
@@ -86,7 +92,6 @@ fn the_demo_cleans_up_when_it_is_interrupted() {
     let config = demo.guide.lines().map(str::trim).find(|line| line.ends_with(".yaml"));
     let config = config.expect("it names its configuration").to_owned();
     assert!(shell(&format!("cat {config}")).contains("listeners:"));
-    shell(&format!("kill -INT {}", demo.child.id()));
-    assert!(demo.child.wait().expect("it ends").success());
+    assert!(demo.interrupt().success());
     assert!(!std::path::Path::new(&config).exists(), "{config} is left behind");
 }

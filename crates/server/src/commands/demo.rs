@@ -34,7 +34,7 @@ pub(crate) fn execute(args: &DemoArgs) -> Result<ExitCode> {
     };
     let ended = run::serve(&file, &log, Some(Box::new(on_ready)));
     fs::remove_file(&file).ok();
-    ended
+    ended.context("the demo (--listen and --admin choose other ports)")
 }
 
 fn start_origin(name: &'static str) -> Result<SocketAddr> {
