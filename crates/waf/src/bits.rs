@@ -58,6 +58,21 @@ impl RuleBits {
         self.0.iter().zip(&other.0).any(|(a, b)| a & b != 0)
     }
 
+    /// Leaves only the rules for which `keep` holds.
+    #[inline]
+    pub(crate) fn retain(&mut self, keep: impl Fn(usize) -> bool) {
+        for (index, word) in self.0.iter_mut().enumerate() {
+            let mut rest = *word;
+            while rest != 0 {
+                let bit = rest.trailing_zeros();
+                rest &= rest - 1;
+                if !keep(index * 64 + bit as usize) {
+                    *word &= !(1 << bit);
+                }
+            }
+        }
+    }
+
     /// The rules in the set, in ascending order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = usize> + '_ {
         self.0.iter().enumerate().flat_map(|(index, word)| {
@@ -82,7 +97,8 @@ mod tests {
             bits.insert(rule);
         }
         assert_eq!(bits.iter().collect::<Vec<_>>(), [0, 63, 64, 129]);
-        assert!(!bits.contains(62) && bits.contains(64) && !bits.is_empty());
+        bits.retain(|rule| rule != 63);
+        assert!(!bits.contains(63) && bits.contains(64) && !bits.is_empty());
     }
 
     #[test]

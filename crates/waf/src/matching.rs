@@ -160,9 +160,9 @@ struct Form {
     start: usize,
     end: usize,
     mask: ByteMask,
-    by_class: Option<RuleBits>,
+    /// The rules that its literals leave, once they were searched.
     by_literal: Option<RuleBits>,
-    spare: Vec<RuleBits>,
+    spare: Option<RuleBits>,
 }
 
 impl Forms {
@@ -184,8 +184,7 @@ impl Forms {
             self.forms.push(Form::default());
         }
         if let Some(form) = self.forms.get_mut(index) {
-            form.spare.extend(form.by_class.take());
-            form.spare.extend(form.by_literal.take());
+            form.spare = form.by_literal.take().or(form.spare.take());
             (form.start, form.end, form.mask) = (range.start, range.end, mask);
         }
         self.used += 1;
@@ -235,15 +234,10 @@ impl Forms {
     /// Leaves only the candidates that the form could match.
     fn narrow(&mut self, form: usize, raw: &[u8], rules: &RuleSet, outcome: &mut Outcome) {
         let Some(mut known) = self.forms.get_mut(form).map(std::mem::take) else { return };
-        let by_class = known.by_class.get_or_insert_with(|| {
-            let mut bits = known.spare.pop().unwrap_or_default();
-            rules.prefilter.by_class(&known.mask, &mut bits);
-            bits
-        });
-        self.candidates.intersect_with(by_class);
+        self.candidates.retain(|rule| rules.prefilter.allows(rule, &known.mask));
         if self.candidates.intersects(rules.prefilter.needs_literal()) {
             let by_literal = known.by_literal.get_or_insert_with(|| {
-                let mut bits = known.spare.pop().unwrap_or_default();
+                let mut bits = known.spare.take().unwrap_or_default();
                 let bytes = match form {
                     RAW => raw,
                     _ => self.text.get(known.start..known.end).unwrap_or_default(),

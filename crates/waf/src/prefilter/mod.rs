@@ -18,9 +18,8 @@ const DFA_LITERALS: usize = 1_500;
 /// The prefilter of one rule set.
 #[derive(Debug)]
 pub(crate) struct Prefilter {
-    rules: usize,
-    /// Each distinct class, and the rules that need one of its bytes.
-    classes: Vec<(ByteMask, RuleBits)>,
+    /// For each rule, the classes that it needs one byte of, the rarest first.
+    classes: Vec<Box<[ByteMask]>>,
     automaton: Option<AhoCorasick>,
     /// For each literal, the rules that it makes candidates.
     rules_of_literal: Vec<Box<[usize]>>,
@@ -29,27 +28,18 @@ pub(crate) struct Prefilter {
 
 impl Prefilter {
     /// Builds the prefilter over what each rule requires, in the order of the rules.
-    pub(crate) fn new(required: &[Required]) -> Result<Self, Box<BuildError>> {
-        let mut classes: Vec<(ByteMask, RuleBits)> = Vec::new();
+    pub(crate) fn new(required: Vec<Required>) -> Result<Self, Box<BuildError>> {
         let mut needs_literal = RuleBits::empty(required.len());
-        let mut literals: Vec<&[u8]> = Vec::new();
+        let mut literals: Vec<Vec<u8>> = Vec::new();
         let mut rules_of_literal: Vec<Vec<usize>> = Vec::new();
-        let mut index_of: FxHashMap<&[u8], usize> = FxHashMap::default();
-        for (rule, needs) in required.iter().enumerate() {
-            for class in &needs.classes {
-                let known = classes.iter_mut().find(|(mask, _)| mask == class);
-                if let Some((_, rules)) = known {
-                    rules.insert(rule);
-                } else {
-                    let mut rules = RuleBits::empty(required.len());
-                    rules.insert(rule);
-                    classes.push((*class, rules));
-                }
-            }
-            let Some(wanted) = &needs.literals else { continue };
+        let mut index_of: FxHashMap<Vec<u8>, usize> = FxHashMap::default();
+        let mut classes = Vec::with_capacity(required.len());
+        for (rule, needs) in required.into_iter().enumerate() {
+            classes.push(needs.classes.into());
+            let Some(wanted) = needs.literals else { continue };
             needs_literal.insert(rule);
             for literal in wanted {
-                let index = *index_of.entry(literal).or_insert_with(|| {
+                let index = *index_of.entry(literal.clone()).or_insert_with(|| {
                     literals.push(literal);
                     rules_of_literal.push(Vec::new());
                     literals.len() - 1
@@ -60,7 +50,6 @@ impl Prefilter {
             }
         }
         Ok(Self {
-            rules: required.len(),
             classes,
             automaton: automaton(&literals)?,
             rules_of_literal: rules_of_literal.into_iter().map(Into::into).collect(),
@@ -68,15 +57,11 @@ impl Prefilter {
         })
     }
 
-    /// The rules that no class of `mask` rules out.
-    pub(crate) fn by_class(&self, mask: &ByteMask, out: &mut RuleBits) {
-        out.reset(self.rules);
-        for (class, rules) in &self.classes {
-            if !mask.intersects(class) {
-                out.union_with(rules);
-            }
-        }
-        out.invert();
+    /// Whether a value with these bytes has what the rule needs of classes.
+    #[inline]
+    pub(crate) fn allows(&self, rule: usize, mask: &ByteMask) -> bool {
+        let classes = self.classes.get(rule).map(AsRef::as_ref).unwrap_or_default();
+        classes.iter().all(|class| mask.intersects(class))
     }
 
     /// The rules that need no literal, and those of which one occurs in `bytes`.
@@ -96,7 +81,7 @@ impl Prefilter {
     }
 }
 
-fn automaton(literals: &[&[u8]]) -> Result<Option<AhoCorasick>, Box<BuildError>> {
+fn automaton(literals: &[Vec<u8>]) -> Result<Option<AhoCorasick>, Box<BuildError>> {
     if literals.is_empty() {
         return Ok(None);
     }

@@ -144,7 +144,7 @@ impl RuleSet {
 
     fn assemble(rules: Vec<Rule>, trie: Trie) -> Result<Self, RuleErrors> {
         let required: Vec<Required> = rules.iter().map(|rule| rule.operator.required()).collect();
-        let prefilter = Prefilter::new(&required).map_err(|error| {
+        let prefilter = Prefilter::new(required).map_err(|error| {
             let message = format!("the literals of all rules together are too many: {error}");
             RuleErrors(vec![RuleError { file: "all files".into(), line: 0, rule: None, message }])
         })?;
