@@ -156,7 +156,9 @@ impl Edge {
         let connection = stream.connection().clone();
         let answer = respond::unread(denial, request_id.as_str());
         self.record_unread(&connection, denial, &request_id);
-        stream.answer_and_close(&answer).await;
+        if !stream.is_foreign() {
+            stream.answer_and_close(&answer).await;
+        }
     }
 
     /// Records a request that ended before its head was read.

@@ -1,7 +1,5 @@
-//! Where an HTTP/1 message ends, before anybody parses it.
-//!
-//! Heads that could be read in two ways are refused right after by [`tidegate_core::reading`];
-//! here such a head only decides how many bytes Pingora may see until then.
+//! Where an HTTP/1 head ends, before anybody parses it. Where its message ends is then said by
+//! [`check_http1_head`](tidegate_core::reading::check_http1_head).
 
 use memchr::memchr;
 
@@ -38,49 +36,6 @@ impl HeadEnd {
     }
 }
 
-/// How far an HTTP/1 message reaches beyond its head (RFC 9112 §6).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Framing {
-    /// That many bytes of body follow.
-    Length(u64),
-    /// Chunks follow, and say themselves where they end.
-    Chunked,
-    /// The protocol may change; what follows is not HTTP/1 any more.
-    Open,
-}
-
-impl Framing {
-    /// The framing that `head` declares. An unreadable length counts as none: the head is refused.
-    pub(crate) fn of(head: &[u8]) -> Self {
-        let mut framing = Self::Length(0);
-        for line in head.split(|byte| *byte == b'\n').skip(1) {
-            let Some((name, value)) = split_field(line) else { continue };
-            if name.eq_ignore_ascii_case(b"upgrade") {
-                return Self::Open;
-            }
-            if name.eq_ignore_ascii_case(b"transfer-encoding") {
-                framing = Self::Chunked;
-            } else if name.eq_ignore_ascii_case(b"content-length") && framing != Self::Chunked {
-                framing = Self::Length(parse_length(value).unwrap_or(0));
-            }
-        }
-        framing
-    }
-}
-
-fn split_field(line: &[u8]) -> Option<(&[u8], &[u8])> {
-    // Cheap first look: only names that begin with C, T or U matter.
-    if !matches!(line.first()? | 0x20, b'c' | b't' | b'u') {
-        return None;
-    }
-    let colon = memchr(b':', line)?;
-    Some((line.get(..colon)?, line.get(colon + 1..)?))
-}
-
-fn parse_length(value: &[u8]) -> Option<u64> {
-    std::str::from_utf8(value).ok()?.trim().parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,21 +57,5 @@ mod tests {
         check_end(b"GET / HTTP/1.1\r\nHost: a\r\n", None);
         check_end(b"\r\n\r\n\r\n", None);
         check_end(b"", None);
-    }
-
-    #[track_caller]
-    fn check_framing(fields: &str, framing: Framing) {
-        assert_eq!(Framing::of(format!("POST / HTTP/1.1\r\n{fields}\r\n").as_bytes()), framing);
-    }
-
-    #[test]
-    fn a_message_ends_where_its_fields_say() {
-        check_framing("Host: a\r\n", Framing::Length(0));
-        check_framing("content-LENGTH:  12 \r\n", Framing::Length(12));
-        check_framing("Content-Length: 12\r\nTransfer-Encoding: chunked\r\n", Framing::Chunked);
-        check_framing("Transfer-Encoding: chunked\r\nContent-Length: 12\r\n", Framing::Chunked);
-        check_framing("Upgrade: websocket\r\n", Framing::Open);
-        check_framing("Content-Length: 1x\r\n", Framing::Length(0));
-        check_framing("Content-Length: 99999999999999999999\r\n", Framing::Length(0));
     }
 }

@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, TcpListener as StdListener};
 
 use listenfd::ListenFd;
+use rustix::net::sockopt::set_ipv6_v6only;
 use tokio::net::TcpSocket;
 
 use crate::serve::ServeError;
@@ -54,6 +55,10 @@ pub(crate) fn bind(
             SocketAddr::V4(_) => TcpSocket::new_v4(),
             SocketAddr::V6(_) => TcpSocket::new_v6(),
         }?;
+        if address.is_ipv6() {
+            // `[::]` is every IPv6 address, so that `0.0.0.0` can stand beside it.
+            set_ipv6_v6only(&socket, true)?;
+        }
         // Connections of a predecessor in TIME_WAIT must not keep us from starting.
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;

@@ -8,8 +8,16 @@ use tracing_subscriber::EnvFilter;
 
 use crate::cli::{LogArgs, LogFormat};
 
-/// Pingora reports each failed request as an error; ours is the access log's line.
-const QUIET: &[&str] = &["pingora_core=error", "pingora_proxy=off", "pingora_pool=error"];
+/// Pingora reports each failed request and handshake as an error, rustls each odd client as a
+/// warning: a stranger could fill the disk. Ours are the access log's line and the metrics.
+const QUIET: &[&str] = &[
+    "pingora_core=error",
+    "pingora_core::apps=off",
+    "pingora_core::protocols=off",
+    "pingora_pool=error",
+    "pingora_proxy=off",
+    "rustls=error",
+];
 
 /// Starts logging for the whole process.
 ///

@@ -4,7 +4,7 @@
 //! head is here, and never sees a byte beyond the end of that request's message. So a slow head, a
 //! pipelined request or a byte that two readers could attribute differently stays on our side.
 //! Small writes are gathered until a flush. This file does not know HTTP beyond where a head ends;
-//! [`crate::framing`] says where the message does.
+//! [`check_http1_head`] says where the message does.
 
 use std::any::Any;
 mod timing;
@@ -25,7 +25,7 @@ use pingora_core::protocols::{
     TimingDigest, UniqueID, UniqueIDType,
 };
 use pingora_http::ResponseHeader;
-use tidegate_core::reading::{ChunkedBody, ReadingRules, Refusal, check_http1_head};
+use tidegate_core::reading::{ChunkedBody, Framing, ReadingRules, Refusal, check_http1_head};
 use tidegate_engine::settings::LimitsSettings;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::Instant;
@@ -33,7 +33,7 @@ use tokio::time::Instant;
 use self::timing::{BodyPace, Pace, SendStall, Timer};
 pub(crate) use self::transport::Transport;
 use crate::connection::{Broken, Connection};
-use crate::framing::{Framing, HeadEnd};
+use crate::framing::HeadEnd;
 use crate::h2_watch::H2Watch;
 
 /// How much is gathered before it is written out.
@@ -70,6 +70,8 @@ pub(crate) struct ClientStream {
     /// Written by Pingora and not yet sent.
     unsent: BytesMut,
     protocol: Protocol,
+    /// Whether the listener takes HTTP/2 without TLS.
+    may_be_h2: bool,
     connection: Arc<Connection>,
     digest: Arc<ProxyDigest>,
     /// Ends a wait for the client that outlasts the request's deadline.
@@ -109,6 +111,7 @@ impl ClientStream {
             window: Window::Bytes(0),
             unsent: BytesMut::new(),
             protocol: Protocol::Http1,
+            may_be_h2: false,
             connection,
             deadline: Timer::default(),
             send_stall: SendStall::default(),
@@ -138,10 +141,10 @@ impl ClientStream {
                 }
                 let head = self.received.get(..end).unwrap_or_default();
                 // Pingora repairs some broken heads; this one is judged before it does.
-                check_http1_head(head, rules).map_err(HeadError::Refused)?;
+                let framing = check_http1_head(head, rules).map_err(HeadError::Refused)?;
                 self.body_pace = BodyPace::default();
                 self.send_pace = Pace::default();
-                self.window = match Framing::of(head) {
+                self.window = match framing {
                     Framing::Length(body) => Window::Bytes(body.saturating_add(end as u64)),
                     Framing::Chunked => Window::Chunked { head: end, body: ChunkedBody::new() },
                     Framing::Open => Window::Open,
@@ -159,6 +162,7 @@ impl ClientStream {
     /// bytes, and no more than are needed to tell.
     pub(crate) async fn starts_with_h2_preface(&mut self) -> Result<bool, HeadError> {
         const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+        self.may_be_h2 = true;
         loop {
             let known = self.received.len().min(PREFACE.len());
             if self.received.get(..known) != PREFACE.get(..known) {
@@ -169,6 +173,13 @@ impl ClientStream {
             }
             self.receive().await?;
         }
+    }
+
+    /// Whether the client may have meant HTTP/2, and what came is no HTTP/1 request either: bytes of
+    /// HTTP/1 would tell it nothing (RFC 9113 §3.4).
+    pub(crate) fn is_foreign(&self) -> bool {
+        let line = self.received.as_ref().split(|byte| *byte == b'\n').next().unwrap_or_default();
+        self.may_be_h2 && memchr::memmem::find(line, b" HTTP/1.").is_none()
     }
 
     /// What the requests on this stream share.
