@@ -74,7 +74,12 @@ fn only_websocket_upgrades_are_passed_on() {
             .field("Connection", "Upgrade, HTTP2-Settings")
             .field("Upgrade", upgrade)
             .field("HTTP2-Settings", "AAMAAABkAAQAAP__");
-        assert_eq!(ask.send_on(&mut Connection::open(gateway.address())).status, 200, "{upgrade}");
+        // The connection stays what it is, also for a request that came along.
+        let mut connection = Connection::open(gateway.address());
+        connection.send(&[ask.bytes(), Ask::new("GET", "/next").bytes()].concat());
+        assert_eq!(connection.response().status, 200, "{upgrade}");
+        assert_eq!(connection.response().status, 200, "{upgrade}: the next request");
+        assert_eq!(ask.body("hi").send_on(&mut connection).status, 200, "{upgrade}: with a body");
     }
     for request in origin.received() {
         let names = ["upgrade", "http2-settings"];

@@ -1,9 +1,7 @@
 //! The fields that say where a message ends, whom it is for and what becomes of its connection.
 //! Each field passes once; nothing is stored but what the checks need.
 
-use http::Method;
-
-use super::{ReadingRules, Refusal, Upgrade};
+use super::{Framing, ReadingRules, Refusal, Upgrade};
 use crate::Reason;
 
 /// RFC 9113 §6.5.2 counts each field with this many bytes on top.
@@ -104,7 +102,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Judges all fields together, once the last was noted.
-    pub(super) fn finish(&self, protocol: Protocol, method: &Method) -> Result<Upgrade, Refusal> {
+    pub(super) fn finish(&self, protocol: Protocol, method: &[u8]) -> Result<Upgrade, Refusal> {
         if self.seen.has(Seen::CHUNKED) && self.content_length.is_some() {
             // RFC 9112 §6.1: the classic request smuggling.
             return Err(Refusal::ambiguous("Content-Length beside Transfer-Encoding"));
@@ -129,6 +127,17 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// How far the message reaches, once [`finish`](Self::finish) allowed it with that `upgrade`.
+    pub(super) fn framing(&self, upgrade: Upgrade) -> Framing {
+        match (upgrade, self.seen.has(Seen::CHUNKED)) {
+            (Upgrade::WebSocket, _) => Framing::Open,
+            (Upgrade::Absent | Upgrade::Ignored, true) => Framing::Chunked,
+            (Upgrade::Absent | Upgrade::Ignored, false) => {
+                Framing::Length(self.content_length.unwrap_or(0))
+            }
+        }
+    }
+
     /// RFC 9113 §8.2.2: fields about the connection make an HTTP/2 message malformed.
     fn check_http2(&self) -> Result<Upgrade, Refusal> {
         let specific = self.seen.has(Seen::CONNECTION_SPECIFIC) || self.seen.has(Seen::CHUNKED);
@@ -147,11 +156,11 @@ impl<'a> Fields<'a> {
 
     /// RFC 6455 §4.1: a WebSocket handshake is a GET without a body that names `upgrade` in
     /// `Connection`.
-    fn finish_upgrade(&self, method: &Method) -> Result<Upgrade, Refusal> {
+    fn finish_upgrade(&self, method: &[u8]) -> Result<Upgrade, Refusal> {
         if self.upgrade != Upgrade::WebSocket {
             return Ok(self.upgrade);
         }
-        if method != Method::GET || !self.seen.has(Seen::CONNECTION_UPGRADE) {
+        if method != b"GET" || !self.seen.has(Seen::CONNECTION_UPGRADE) {
             return Ok(Upgrade::Ignored);
         }
         if self.seen.has(Seen::CHUNKED) || self.content_length.unwrap_or(0) > 0 {

@@ -2,7 +2,7 @@
 
 use memchr::{memchr, memchr2};
 
-use super::fields::{Fields, is_token};
+use super::fields::{Fields, Protocol, is_token};
 use super::{ReadingRules, Refusal};
 use crate::Reason;
 
@@ -13,6 +13,12 @@ pub(super) struct Head<'a> {
     pub(super) target: &'a [u8],
     pub(super) is_http10: bool,
     pub(super) fields: Fields<'a>,
+}
+
+impl Head<'_> {
+    pub(super) fn protocol(&self) -> Protocol {
+        Protocol::Http1 { is_1_0: self.is_http10 }
+    }
 }
 
 /// Cuts `raw`, which must be one whole head, into its pieces.

@@ -107,6 +107,17 @@ impl Target<'_> {
     }
 }
 
+/// How far an HTTP/1 message reaches beyond its head (RFC 9112 §6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// Chunks follow, and say themselves where they end.
+    Chunked,
+    /// That many bytes of body follow.
+    Length(u64),
+    /// The protocol may change to WebSocket; what follows is not HTTP/1 any more.
+    Open,
+}
+
 /// What a request's `Upgrade` field comes to (RFC 9110 §7.8).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Upgrade {
@@ -123,12 +134,17 @@ pub enum Upgrade {
 /// Looks at an HTTP/1 head on the wire, before any parser. Pingora turns spaces, control bytes and
 /// everything outside of ASCII in a request line that it cannot parse into percent triplets and
 /// tries again: without this check, [`read_http1_head`] would judge a line that nobody sent.
+/// Returns how far the message reaches.
 ///
 /// # Errors
 ///
-/// A [`Refusal`] if the head's lines are malformed, ambiguous or too large.
-pub fn check_http1_head(wire: &[u8], rules: &ReadingRules) -> Result<(), Refusal> {
-    target::check_bytes(head::read(wire, rules)?.target)
+/// A [`Refusal`] if the head's lines or the fields that frame the message are malformed, ambiguous
+/// or too large. Method, host and path are left to [`read_http1_head`].
+pub fn check_http1_head(wire: &[u8], rules: &ReadingRules) -> Result<Framing, Refusal> {
+    let head = head::read(wire, rules)?;
+    target::check_bytes(head.target)?;
+    let upgrade = head.fields.finish(head.protocol(), head.method)?;
+    Ok(head.fields.framing(upgrade))
 }
 
 /// Reads an HTTP/1 head. `raw` is the head as received, from the request line to the empty line;
@@ -151,7 +167,7 @@ pub fn read_http1_head<'a>(
     {
         return Err(Refusal::ambiguous("the parser reads another head"));
     }
-    let upgrade = head.fields.finish(Protocol::Http1 { is_1_0: head.is_http10 }, &parts.method)?;
+    let upgrade = head.fields.finish(head.protocol(), head.method)?;
     let target = target::read(head.target, &parts.method)?;
     let host = target.host(head.fields.host())?;
     if host.is_none() && !head.is_http10 {
@@ -178,7 +194,7 @@ pub fn read_http2_head<'a>(parts: &'a Parts, rules: &ReadingRules) -> Result<Tar
         fields.note(name.as_str().as_bytes(), value.as_bytes())?;
         fields.check_limits(rules)?;
     }
-    let upgrade = fields.finish(Protocol::Http2, &parts.method)?;
+    let upgrade = fields.finish(Protocol::Http2, parts.method.as_str().as_bytes())?;
     let host = target.host(fields.host())?;
     // RFC 9113 §8.3.1: a request needs :authority or Host.
     let host = host.ok_or(Refusal::malformed(":authority is missing"))?;

@@ -117,7 +117,7 @@ fn request_lines_have_three_words() {
 #[test]
 fn a_head_is_checked_before_the_parser_mends_it() {
     let check = |raw: &[u8]| check_http1_head(raw, &rules()).map_err(|it| it.reason);
-    assert_eq!(check(b"POST /a?b HTTP/1.1\r\nHost: a\r\n\r\n"), Ok(()));
+    assert_eq!(check(b"POST /a?b HTTP/1.1\r\nHost: a\r\n\r\n"), Ok(Framing::Length(0)));
     for line in [
         &b"GET /a b HTTP/1.1"[..],
         b"GET / HTTP/1.1 HTTP/1.1",
@@ -133,6 +133,24 @@ fn a_head_is_checked_before_the_parser_mends_it() {
     }
     assert_eq!(check(b"GET /\rx HTTP/1.1\r\n\r\n"), Err(Reason::AmbiguousRequest));
     assert_eq!(check(b"GET / HTTP/1.1\n\n"), Err(Reason::AmbiguousRequest));
+}
+
+#[track_caller]
+fn check_framing(method: &str, fields: &str, expect: Option<Framing>) {
+    let raw = format!("{method} / HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n");
+    assert_eq!(check_http1_head(raw.as_bytes(), &rules()).ok(), expect, "{raw:?}");
+}
+
+#[test]
+fn a_checked_head_says_where_its_message_ends() {
+    check_framing("POST", "Content-Length: 12", Some(Framing::Length(12)));
+    check_framing("GET", "X: y", Some(Framing::Length(0)));
+    check_framing("POST", "Transfer-Encoding: chunked", Some(Framing::Chunked));
+    check_framing("POST", "Transfer-Encoding: chunked\r\nContent-Length: 1", None);
+    let upgrade = |to: &str| format!("Connection: upgrade\r\nUpgrade: {to}");
+    check_framing("GET", &upgrade("websocket"), Some(Framing::Open));
+    check_framing("GET", &upgrade("h2c"), Some(Framing::Length(0)));
+    check_framing("POST", &upgrade("websocket"), Some(Framing::Length(0)));
 }
 
 #[test]
