@@ -104,7 +104,10 @@ fn write_forwarded(
     arrival: &Arrival,
 ) -> Result<()> {
     if !arrival.peer_is_trusted {
-        for name in DISTRUSTED_FIELDS {
+        // One look at what is there costs less than sixteen look-ups of what is not.
+        let forged = |name: &&HeaderName| DISTRUSTED_FIELDS.contains(&name.as_str());
+        let forged: Vec<HeaderName> = upstream.headers.keys().filter(forged).cloned().collect();
+        for name in &forged {
             upstream.remove_header(name);
         }
     }
@@ -161,14 +164,14 @@ fn remove_hop_by_hop(response: &mut ResponseHeader) {
         .filter_map(|name| name.trim().parse().ok())
         .filter(|name| *name != header::UPGRADE && *name != "close")
         .collect();
-    for name in &nominated {
+    let own = |name: &&HeaderName| match name.as_str() {
+        "keep-alive" | "proxy-connection" | "te" => true,
+        "upgrade" => !switches,
+        _ => nominated.contains(name),
+    };
+    let own: Vec<HeaderName> = response.headers.keys().filter(own).cloned().collect();
+    for name in &own {
         response.remove_header(name);
-    }
-    response.remove_header("keep-alive");
-    response.remove_header("proxy-connection");
-    response.remove_header(&header::TE);
-    if !switches {
-        response.remove_header(&header::UPGRADE);
     }
 }
 
