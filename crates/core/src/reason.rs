@@ -76,8 +76,6 @@ reasons! {
     Internal, "internal_error", StatusCode::INTERNAL_SERVER_ERROR, Gateway, "The gateway failed";
     /// The message breaks the grammar of HTTP.
     MalformedRequest, "malformed_request", StatusCode::BAD_REQUEST, Client, "The request is malformed";
-    /// The host belongs to another certificate than the connection's (RFC 9110 §15.5.20).
-    Misdirected, "misdirected_request", StatusCode::MISDIRECTED_REQUEST, Client, "The request was sent to the wrong host";
     /// No route takes this request.
     NoRoute, "no_route", StatusCode::NOT_FOUND, Client, "Nothing is here";
     /// The pool has no endpoint that can take the request.
@@ -86,10 +84,6 @@ reasons! {
     RateLimited, "rate_limited", StatusCode::TOO_MANY_REQUESTS, Policy, "Too many requests";
     /// Request header or body did not arrive in time, or slower than the minimum rate.
     RequestTimeout, "request_timeout", StatusCode::REQUEST_TIMEOUT, Client, "The request took too long to arrive";
-    /// The process is draining.
-    ShuttingDown, "shutting_down", StatusCode::SERVICE_UNAVAILABLE, Gateway, "The gateway is shutting down";
-    /// A connection limit is reached.
-    TooManyConnections, "too_many_connections", StatusCode::SERVICE_UNAVAILABLE, Policy, "Too many connections";
     /// The request took longer than its route's total time.
     TotalTimeout, "total_timeout", StatusCode::GATEWAY_TIMEOUT, Upstream, "The request took too long";
     /// The upstream answered something that is not HTTP, or more header than allowed.
