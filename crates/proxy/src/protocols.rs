@@ -27,7 +27,7 @@ const ATTEMPTS: usize = 64;
 const H2_SEND_BUFFER: usize = 64 * 1024;
 /// Bytes of one request body, and of all on a connection, that a client may send ahead.
 const H2_STREAM_WINDOW: u32 = 256 * 1024;
-const H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
+const H2_CONNECTION_WINDOW: u32 = 512 * 1024;
 
 tokio::task_local! {
     /// When the present HTTP/2 stream is cut, once that is known.
