@@ -37,15 +37,23 @@ fn paths_have_one_spelling() {
 
 #[test]
 fn a_bare_pingora_proxy_reads_otherwise() {
-    let origin = Origin::start(Reply::ok("ok"));
-    let bare = BarePingora::start(origin.address());
     let cases = [FRAMING, LINES, TARGETS, PATHS].into_iter().flatten();
     let alike: Vec<_> = cases
         .filter(|case| case.on_pingora == OnPingora::Differs)
-        .filter(|case| run(case, bare.address(), &origin).is_ok())
+        .filter(|case| (0..10).all(|_| runs_on_pingora(case)))
         .map(|case| case.name)
         .collect();
     assert!(alike.is_empty(), "Pingora does the same, our own check may go: {alike:#?}");
+}
+
+/// Whether a bare Pingora proxy does what `case` expects. What it takes for a second request may
+/// end the first one before it is forwarded, so one time says nothing.
+fn runs_on_pingora(case: &Case) -> bool {
+    // A smuggled piece stays in the connection to the origin and would answer for the next case,
+    // so each has its own.
+    let origin = Origin::start(Reply::ok("ok"));
+    let bare = BarePingora::start(origin.address());
+    run(case, bare.address(), &origin).is_ok()
 }
 
 /// After a message that means two things, nothing is read (RFC 9112 §9.6).
