@@ -107,3 +107,18 @@ upstreams: { api: { endpoints: [<origin>] } }
     assert_eq!(line["reason"], "no_route");
     assert_eq!(line["status"], 404);
 }
+
+#[test]
+fn an_encoded_slash_passes_only_where_the_configuration_keeps_it() {
+    const ROUTES: &str = "
+routes: [{ path: /, to: origin }]
+upstreams: { origin: { endpoints: [<origin>] } }
+";
+    let origin = Origin::script(|request| Reply::ok(request.target.clone()));
+    let strict = Gateway::start(ROUTES, &[("origin", &origin.address())]);
+    let refused = get(strict.address(), "/@scope%2fname");
+    assert_problem(&refused, 400, "ambiguous_request");
+    let lenient = format!("encoded_slash: keep\n{ROUTES}");
+    let lenient = Gateway::start(&lenient, &[("origin", &origin.address())]);
+    assert_eq!(get(lenient.address(), "/@scope%2fname").text(), "/@scope%2Fname");
+}

@@ -216,7 +216,7 @@ fn reading_rules(settings: &Settings) -> ReadingRules {
         header_fields: limits.header_fields as usize,
         uri_bytes: limits.uri_bytes.as_usize(),
         methods: methods.collect(),
-        ..ReadingRules::default()
+        encoded_slash: settings.encoded_slash,
     }
 }
 

@@ -39,6 +39,8 @@ use std::borrow::Cow;
 
 use http::request::Parts;
 use http::{Method, Version};
+use schemars::JsonSchema;
+use serde::Deserialize;
 
 pub use chunked::ChunkedBody;
 use fields::{Fields, Protocol};
@@ -74,7 +76,8 @@ impl Default for ReadingRules {
 }
 
 /// What becomes of `%2F` in a path.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
 pub enum EncodedSlash {
     /// It is data and stays encoded.
     Keep,

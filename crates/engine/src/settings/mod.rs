@@ -12,6 +12,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use tidegate_core::forwarded::ForwardedHeader;
 use tidegate_core::net::Network;
+use tidegate_core::reading::EncodedSlash;
 use tidegate_observe::AccessLogSettings;
 use tidegate_traffic::UpstreamSettings;
 
@@ -43,6 +44,11 @@ pub struct Settings {
     pub trusted_proxies: Vec<Network>,
     /// Which field the trusted proxies write. Default: `x_forwarded_for`. A reload applies it.
     pub forwarded_header: ForwardedHeader,
+    /// What becomes of an encoded slash (`%2F`) in a path: `refuse` with 400, since an upstream
+    /// that decodes it serves another path than the one that was checked; or `keep` it as data, for
+    /// upstreams such as package registries that take names with slashes. Default: `refuse`. A
+    /// reload applies it.
+    pub encoded_slash: EncodedSlash,
     /// Limits on connections and messages, all finite by default.
     pub limits: LimitsSettings,
     /// Where clients connect. Certificates are reloaded; a changed set of addresses needs a
