@@ -100,7 +100,11 @@ impl Process {
                         return self.drain(&mut signals).await;
                     }
                 }
-                Signal::Drain => return self.drain(&mut signals).await,
+                Signal::Drain => {
+                    // Only here: after a hand-over it is the successor that systemd looks at.
+                    signals::notify_stopping();
+                    return self.drain(&mut signals).await;
+                }
                 Signal::Stop => return,
             }
         }
@@ -210,7 +214,6 @@ impl Process {
         let edge = self.protocols.edge().clone();
         let settings = edge.live().snapshot.settings().server.clone();
         edge.set_ready(false);
-        signals::notify_stopping();
         let limit = settings.unready_delay.0 + settings.drain_timeout.0;
         let ended = tokio::select! {
             () = self.finish(settings.unready_delay.0) => "nothing runs any more",

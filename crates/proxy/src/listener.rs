@@ -7,7 +7,6 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
@@ -146,7 +145,7 @@ impl Door {
         loop {
             let accepted = tokio::select! {
                 biased;
-                _ = stopped.changed() => return self.accept_waiting(&listener),
+                _ = stopped.changed() => return self.accept_waiting(listener),
                 accepted = listener.accept() => accepted,
             };
             match accepted {
@@ -157,10 +156,14 @@ impl Door {
     }
 
     /// Accepts what the kernel has accepted already: closing the socket would reset it.
-    fn accept_waiting(&self, listener: &TcpListener) {
-        let mut cx = Context::from_waker(Waker::noop());
-        while let Poll::Ready(Ok((stream, peer))) = listener.poll_accept(&mut cx) {
-            self.admit(stream, peer);
+    fn accept_waiting(&self, listener: TcpListener) {
+        // The runtime may not know yet what waits; the socket does, and it does not block.
+        let Ok(listener) = listener.into_std() else { return };
+        while let Ok((stream, peer)) = listener.accept() {
+            let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
+            if let Ok(stream) = stream {
+                self.admit(stream, peer);
+            }
         }
     }
 

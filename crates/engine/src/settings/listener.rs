@@ -15,13 +15,13 @@ use tidegate_core::net::Network;
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub struct ListenerSettings {
     /// `IP:port`; `0.0.0.0` takes every IPv4 address, `[::]` every address, unless the system keeps
-    /// the families apart. Needs a restart or an upgrade.
+    /// the families apart. A reload binds new addresses and closes those that are gone.
     pub address: BindAddress,
-    /// Speak TLS. Default: plain. A reload applies it, but not its appearance or disappearance.
+    /// Speak TLS. Default: plain. A reload applies it to new connections.
     #[serde(default)]
     pub tls: Option<TlsSettings>,
-    /// Speak HTTP/2 without TLS to clients that begin so (RFC 9113 §3.3). Default: false. Needs a
-    /// restart.
+    /// Speak HTTP/2 without TLS to clients that begin so (RFC 9113 §3.3). Default: false. A
+    /// reload applies it to new connections.
     #[serde(default)]
     pub h2c: bool,
     /// Expect a PROXY protocol header, version 1 or 2. Default: none is read. A reload applies it

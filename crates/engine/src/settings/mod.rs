@@ -51,8 +51,8 @@ pub struct Settings {
     pub encoded_slash: EncodedSlash,
     /// Limits on connections and messages, all finite by default.
     pub limits: LimitsSettings,
-    /// Where clients connect. Certificates are reloaded; a changed set of addresses needs a
-    /// restart or an upgrade.
+    /// Where clients connect. A reload reads certificates again, binds new addresses and closes
+    /// those that are gone.
     pub listeners: Vec<ListenerSettings>,
     /// Policy fields that apply to every route, unless a policy or the route says otherwise. A
     /// reload applies them.

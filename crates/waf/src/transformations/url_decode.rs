@@ -1,4 +1,4 @@
-//! `url_decode`: `%XX` and `%uXXXX`, again until nothing changes, at most three times: an origin
+//! `url_decode`: `%XX` and `%uHHHH`, again until nothing changes, at most three times: an origin
 //! behind another proxy decodes more than once. A plus stays a plus.
 
 use super::{Transformation, push_code_point};
@@ -7,7 +7,7 @@ use crate::values::urlencoded::hex;
 
 pub(crate) const ROW: Transformation = Transformation {
     name: "url_decode",
-    summary: "%XX and %uXXXX, repeatedly",
+    summary: "%XX and %uHHHH, repeatedly",
     may_change: |mask: &ByteMask| mask.contains(b'%'),
     apply,
 };
