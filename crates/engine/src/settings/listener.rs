@@ -14,8 +14,8 @@ use tidegate_core::net::Network;
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub struct ListenerSettings {
-    /// `IP:port`; `0.0.0.0` takes every IPv4 address, `[::]` every address, unless the system keeps
-    /// the families apart. A reload binds new addresses and closes those that are gone.
+    /// `IP:port`; `0.0.0.0` takes every IPv4 address, `[::]` every IPv6 one. A reload binds new
+    /// addresses and closes those that are gone.
     pub address: BindAddress,
     /// Speak TLS. Default: plain. A reload applies it to new connections.
     #[serde(default)]
