@@ -9,6 +9,7 @@ pub mod event;
 pub mod forwarded;
 pub mod h2_guard;
 pub mod net;
+pub mod proxy_protocol;
 pub mod reading;
 pub mod reason;
 pub mod request;

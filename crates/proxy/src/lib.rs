@@ -19,7 +19,7 @@ mod lanes;
 mod life;
 mod listener;
 mod protocols;
-pub mod proxy_protocol;
+mod proxy_protocol;
 mod request_id;
 mod resolve;
 mod respond;
