@@ -162,10 +162,10 @@ def nginx(place, name, http, core, ports):
 
 
 def origin(place, name="origin", core=LOAD_CORE, ports=2, tls=None):
-    """Pods that answer 100 B, 4 KB and 100 KB from memory, on several ports."""
+    """Pods that answer 100 B to 1 MB from memory, on several ports."""
     files = place / f"{name}-files"
     files.mkdir(mode=0o755)
-    for path, size in (("100", 100), ("4k", 4096), ("100k", 102_400)):
+    for path, size in (("100", 100), ("4k", 4096), ("100k", 102_400), ("1m", 1 << 20)):
         (files / path).write_bytes(b"x" * size)
     listen = [free_port() for _ in range(ports)]
     lines = " ".join(f"listen 127.0.0.1:{port} backlog=4096;" for port in listen)
