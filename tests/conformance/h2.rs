@@ -131,6 +131,20 @@ fn a_continuation_flood_is_cut() {
 }
 
 #[test]
+fn a_flood_that_comes_with_the_preface_is_cut() {
+    let origin = Origin::start(Reply::ok("ok"));
+    let gateway = start(&origin);
+    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    bytes.extend(frame(SETTINGS, 0, 0, &[]));
+    bytes.extend(frame(HEADERS, END_STREAM, 1, REQUEST));
+    bytes.extend(vec![frame(CONTINUATION, 0, 1, b"\x00\x01a\x01b"); 100].concat());
+    let mut flood = client::Connection::open(gateway.address());
+    flood.send(&bytes);
+    assert!(flood.is_closed_within(PATIENCE), "the flood goes on");
+    assert_eq!(client::get(gateway.address(), "/").status, 200);
+}
+
+#[test]
 fn thousands_of_tiny_fields_are_cut() {
     let block = |id| {
         let mut block = REQUEST.to_vec();

@@ -215,7 +215,8 @@ pub(crate) async fn serve_http2(
     draining: &ShutdownWatch,
 ) {
     let edge = protocols.edge();
-    stream.open_as_h2(H2Watch::new(edge.frame_limits(), edge));
-    // Pingora serves the whole connection and gives nothing back.
-    drop(protocols.http2().process_new(stream, draining).await);
+    if stream.open_as_h2(H2Watch::new(edge.frame_limits(), edge)).is_ok() {
+        // Pingora serves the whole connection and gives nothing back.
+        drop(protocols.http2().process_new(stream, draining).await);
+    }
 }

@@ -188,13 +188,16 @@ impl ClientStream {
     }
 
     /// Lets Pingora read everything from here on, as HTTP/2, watched for floods.
-    pub(crate) fn open_as_h2(&mut self, mut watch: H2Watch) {
+    ///
+    /// # Errors
+    /// What came with the preface is a flood already.
+    pub(crate) fn open_as_h2(&mut self, mut watch: H2Watch) -> io::Result<()> {
+        // The preface, read to tell the protocol, is the first thing that the watch must see.
+        watch.received(&self.received)?;
         self.protocol = Protocol::Http2;
         self.window = Window::Open;
-        // The preface, read to tell the protocol, is the first thing that the watch must see.
-        let watched = watch.received(&self.received);
         self.h2_watch = Some(Box::new(watch));
-        debug_assert!(watched.is_ok(), "a preface is no flood");
+        Ok(())
     }
 
     /// Sends `bytes` and closes: the answer to a request that Pingora never sees.
