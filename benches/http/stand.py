@@ -182,7 +182,7 @@ def origin(place, name="origin", core=LOAD_CORE, ports=2, tls=None):
 
 
 def tidegate_binary(given):
-    path = pathlib.Path(given or ROOT / "target/release/tidegate")
+    path = pathlib.Path(given or ROOT / "target/release/tidegate").resolve()
     if not path.is_file():
         raise SystemExit(f"{path} is missing: cargo build --release -p tidegate")
     return path
