@@ -354,7 +354,7 @@ impl ProxyHttp for Gateway {
             lease.record_failure();
         }
         error.as_up();
-        let retries = ctx.route.as_ref().map_or(0, |route| route.retries.into());
+        let retries = ctx.route.as_ref().map_or(0, |route| route.retries.attempts.into());
         error.set_retry(ctx.journey.tried.len() <= retries);
         error
     }

@@ -9,10 +9,12 @@ pub mod algorithms;
 pub mod endpoint;
 pub mod filters;
 pub mod health;
+pub mod hedge;
 mod path;
 mod pattern;
 pub mod pool;
 pub mod random;
+pub mod retry;
 pub mod router;
 pub mod settings;
 

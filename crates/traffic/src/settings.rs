@@ -271,23 +271,6 @@ pub struct TimeoutSettings {
     pub total: Option<Span>,
 }
 
-/// When a request is tried on another endpoint. A policy field; a reload applies it to new
-/// requests.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema, PartialEq, Eq)]
-#[serde(default, deny_unknown_fields, rename_all = "snake_case")]
-pub struct RetrySettings {
-    /// Further endpoints tried when a connection cannot be made; 0 switches retries off.
-    /// Default: 2.
-    #[schemars(range(max = 10))]
-    pub attempts: u8,
-}
-
-impl Default for RetrySettings {
-    fn default() -> Self {
-        Self { attempts: 2 }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -319,7 +302,8 @@ mod tests {
         let schemas = [
             schemars::schema_for!(UpstreamSettings),
             schemars::schema_for!(TimeoutSettings),
-            schemars::schema_for!(RetrySettings),
+            schemars::schema_for!(crate::retry::RetrySettings),
+            schemars::schema_for!(crate::hedge::HedgeSettings),
             schemars::schema_for!(crate::RouteMatch),
             schemars::schema_for!(crate::filters::HeaderFilterSettings),
             schemars::schema_for!(crate::filters::RewriteSettings),

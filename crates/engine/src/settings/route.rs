@@ -12,7 +12,9 @@ use tidegate_core::units::ByteSize;
 use tidegate_guard::RateLimitSettings;
 use tidegate_traffic::RouteMatch;
 use tidegate_traffic::filters::{HeaderFilterSettings, RedirectSettings, RewriteSettings};
-use tidegate_traffic::settings::{RetrySettings, TimeoutSettings};
+use tidegate_traffic::hedge::HedgeSettings;
+use tidegate_traffic::retry::RetrySettings;
+use tidegate_traffic::settings::TimeoutSettings;
 use tidegate_waf::WafSettings;
 
 /// Which requests go where, and under which policy. The fields of a match, of a route and of a
@@ -82,7 +84,7 @@ impl JsonSchema for Target {
 /// What a route demands and grants. In `defaults` it applies to every route, under a name in
 /// `policies` to those that use it, in a route to that route.
 ///
-/// The last one wins per field. `timeouts`, `retries`, `waf`, `request_headers` and
+/// The last one wins per field. `timeouts`, `retries`, `hedge`, `waf`, `request_headers` and
 /// `response_headers` merge key by key, lists are replaced, and a key written as `~` takes back
 /// what was inherited.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq)]
@@ -103,6 +105,9 @@ pub struct PolicySettings {
     pub timeouts: Option<TimeoutSettings>,
     /// When a request is tried on another endpoint.
     pub retries: Option<RetrySettings>,
+    /// Send a GET or HEAD to a second endpoint when the first is slow; `{}` takes the defaults.
+    /// Default: never.
+    pub hedge: Option<HedgeSettings>,
     /// Changes to the request's fields, before the upstream sees them.
     pub request_headers: Option<HeaderFilterSettings>,
     /// Changes to the response's fields, before the client sees them.

@@ -72,7 +72,7 @@ impl Snapshot {
         let pools = upstreams::compile(&settings.upstreams, previous, errors);
         let mut policies = Policies::new(config, previous, Arc::clone(&rules));
         policies.check_named(errors);
-        let routes = routes::compile(config, &pools, &mut policies, errors);
+        let routes = routes::compile(config, &pools, &mut policies, previous, errors);
         Some(Self {
             effective: config.effective(),
             router: routes::router(config, errors)?,

@@ -4,20 +4,21 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate_core::SettingsError;
 use tidegate_core::units::{ByteSize, Span};
+use tidegate_core::{Clock, SettingsError};
 use tidegate_guard::{AddressPolicy, RateLimit};
 use tidegate_traffic::filters::{HeaderFilter, Redirect, Rewrite};
+use tidegate_traffic::hedge::Hedge;
+use tidegate_traffic::retry::Retries;
 use tidegate_traffic::settings::TimeoutSettings;
 use tidegate_traffic::{Pool, RouteError, Router};
 use tidegate_waf::Policy as WafPolicy;
 
+use super::Snapshot;
 use super::policies::Policies;
 use crate::config::{Config, suggestion};
 use crate::settings::{RouteSettings, Target};
 
-/// As the schema says.
-const MAX_RETRIES: u8 = 10;
 const DEFAULT_MAX_BODY: ByteSize = ByteSize::mib(10);
 
 /// One route, compiled.
@@ -39,8 +40,10 @@ pub struct Route {
     pub response_headers: HeaderFilter,
     /// How long the upstream may take.
     pub timeouts: Timeouts,
-    /// Further endpoints tried when a connection cannot be made.
-    pub retries: u8,
+    /// When a request is tried again.
+    pub retries: Retries,
+    /// Whether slow requests are sent to a second endpoint.
+    pub hedge: Option<Hedge>,
     /// The largest request body, in bytes.
     pub max_body: u64,
 }
@@ -89,6 +92,7 @@ pub(super) fn compile(
     config: &Config,
     pools: &BTreeMap<String, Arc<Pool>>,
     policies: &mut Policies<'_>,
+    previous: Option<&Snapshot>,
     errors: &mut Vec<SettingsError>,
 ) -> Vec<Arc<Route>> {
     let settings = &config.settings;
@@ -105,7 +109,8 @@ pub(super) fn compile(
         let policy = policies.compile(&route.policy, &["routes", &index], &id, errors);
         let mut own = Vec::new();
         check_timeouts(route, &mut own);
-        check_retries(route, &mut own);
+        let retries = retries(route, &mut own);
+        let hedge = hedge(route, previous, &mut own);
         let action = action(route, config, pools, &mut own);
         errors.extend(own.into_iter().map(|error| error.under(["routes", &index])));
         let Some(action) = action else { continue };
@@ -118,7 +123,8 @@ pub(super) fn compile(
             request_headers: policy.request_headers,
             response_headers: policy.response_headers,
             timeouts: Timeouts::new(route.policy.timeouts.unwrap_or_default()),
-            retries: route.policy.retries.unwrap_or_default().attempts,
+            retries,
+            hedge,
             max_body: route.policy.max_body.unwrap_or(DEFAULT_MAX_BODY).0,
         }));
     }
@@ -163,13 +169,29 @@ fn check_timeouts(route: &RouteSettings, errors: &mut Vec<SettingsError>) {
     }
 }
 
-fn check_retries(route: &RouteSettings, errors: &mut Vec<SettingsError>) {
-    let attempts = route.policy.retries.unwrap_or_default().attempts;
-    if attempts > MAX_RETRIES {
-        let message = format!("{attempts} further endpoints would multiply an outage");
-        let error = SettingsError::new(["retries", "attempts"], message);
-        errors.push(error.with_hint(format!("write at most {MAX_RETRIES}")));
-    }
+fn retries(route: &RouteSettings, errors: &mut Vec<SettingsError>) -> Retries {
+    let Some(settings) = &route.policy.retries else { return Retries::default() };
+    Retries::compile(settings).unwrap_or_else(|found| {
+        errors.extend(found.into_iter().map(|error| error.under(["retries"])));
+        Retries::none()
+    })
+}
+
+fn hedge(
+    route: &RouteSettings,
+    previous: Option<&Snapshot>,
+    errors: &mut Vec<SettingsError>,
+) -> Option<Hedge> {
+    let settings = route.policy.hedge.as_ref()?;
+    let id = route.matches.id();
+    let mut routes = previous.iter().flat_map(|snapshot| snapshot.routes());
+    let before = routes.find(|before| *before.id == *id).and_then(|route| route.hedge.as_ref());
+    let compiled = Hedge::compile(settings, before, Clock::System.now());
+    compiled
+        .map_err(|found| {
+            errors.extend(found.into_iter().map(|error| error.under(["hedge"])));
+        })
+        .ok()
 }
 
 fn action(

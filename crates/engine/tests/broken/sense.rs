@@ -170,7 +170,7 @@ fn policies_that_make_no_sense() {
     check(
         "routes: [{ path: /, to: api, retries: { attempts: 11 } }]",
         &[
-            "1:51 routes[0].retries.attempts: 11 further endpoints would multiply an outage (write at most 10)",
+            "1:51 routes[0].retries.attempts: 11 further tries would multiply an outage (write at most 10)",
         ],
     );
     check(
