@@ -8,7 +8,7 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use http::request::Parts;
 use serde_json::json;
 use tidegate_core::{Clock, Request};
-use tidegate_traffic::{Lookup, Pool, RouteMatch, Router, UpstreamSettings, random};
+use tidegate_traffic::{Lookup, Pick, Pool, RouteMatch, Router, UpstreamSettings, random};
 
 /// Host and path of a request, and its head.
 type Sample = (String, String, Parts);
@@ -98,13 +98,18 @@ fn picks(c: &mut Criterion) {
         ("round_robin", json!("round_robin")),
         ("random", json!("random")),
         ("least_request", json!("least_request")),
+        ("peak_ewma", json!("peak_ewma")),
         ("hash", json!({ "hash": "client_ip" })),
     ] {
         let mut group = c.benchmark_group(format!("pick_{name}"));
         for count in [3, 100, 10_000] {
             let pool = pool(count, &balance);
+            let now = Clock::System.now();
             group.bench_function(BenchmarkId::from_parameter(count), |b| {
-                b.iter(|| black_box(pool.pick(random::next(), &[], random::next())));
+                b.iter(|| {
+                    let (key, random) = (random::next(), random::next());
+                    black_box(pool.pick(&Pick { key, now, random, tried: &[] }))
+                });
             });
         }
     }

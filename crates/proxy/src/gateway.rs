@@ -19,7 +19,7 @@ use tidegate_core::{Denial, Reason};
 use tidegate_engine::admit;
 use tidegate_engine::pipeline::Refused;
 use tidegate_engine::snapshot::Action;
-use tidegate_traffic::random;
+use tidegate_traffic::{Pick, random};
 
 use crate::body;
 use crate::connection::Connection;
@@ -221,7 +221,8 @@ impl ProxyHttp for Gateway {
         ctx.request_bytes = 0;
         let pool = &upstream.pool;
         let key = pool.key(&arrival.request(session.req_header()));
-        let Some(lease) = pool.pick(key, &ctx.journey.tried, random::next()) else {
+        let pick = Pick { key, now, random: random::next(), tried: &ctx.journey.tried };
+        let Some(lease) = pool.pick(&pick) else {
             ctx.fail(Reason::NoHealthyUpstream, None);
             return Error::e_explain(NO_ENDPOINT, pool.name().to_owned());
         };

@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use crate::algorithms::Cost;
 use crate::health::{Outcome, Thresholds, Tracker, Transition};
 
 /// One endpoint as its pool is configured. Immutable but for the shared state.
@@ -28,6 +29,7 @@ struct State {
     in_flight: AtomicU32,
     picks: AtomicU64,
     failures: AtomicU64,
+    cost: Cost,
     tracker: Mutex<Tracker>,
 }
 
@@ -104,6 +106,19 @@ impl Endpoint {
         self.state.failures.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// What it takes to answer in microseconds, as far as `peak_ewma` cares: see
+    /// [`Self::record_latency`]. `None` before the first answer.
+    #[must_use]
+    pub fn latency(&self, now: Instant) -> Option<f32> {
+        self.state.cost.micros(now)
+    }
+
+    /// Takes the time that it took from a request sent to the head of the response, or to the
+    /// failure. Lock-free; call it once per attempt.
+    pub fn record_latency(&self, latency: Duration, failed: bool, now: Instant) {
+        self.state.cost.record(latency, failed, now);
+    }
+
     /// What its health checks found, for the admin API.
     #[must_use]
     pub fn tracker(&self) -> Tracker {
@@ -131,6 +146,7 @@ impl State {
             in_flight: AtomicU32::new(0),
             picks: AtomicU64::new(0),
             failures: AtomicU64::new(0),
+            cost: Cost::new(),
             tracker: Mutex::new(Tracker::new()),
         }
     }
@@ -148,13 +164,16 @@ pub(crate) struct Place {
 #[derive(Debug)]
 pub struct Lease {
     endpoint: Arc<Endpoint>,
+    /// The pool's own count of requests in flight.
+    total: Arc<AtomicU64>,
 }
 
 impl Lease {
-    pub(crate) fn new(endpoint: &Arc<Endpoint>) -> Self {
+    pub(crate) fn new(endpoint: &Arc<Endpoint>, total: &Arc<AtomicU64>) -> Self {
+        total.fetch_add(1, Ordering::Relaxed);
         endpoint.state.in_flight.fetch_add(1, Ordering::Relaxed);
         endpoint.state.picks.fetch_add(1, Ordering::Relaxed);
-        Self { endpoint: Arc::clone(endpoint) }
+        Self { endpoint: Arc::clone(endpoint), total: Arc::clone(total) }
     }
 
     /// The endpoint, to keep beyond the request.
@@ -174,6 +193,7 @@ impl Deref for Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
+        self.total.fetch_sub(1, Ordering::Relaxed);
         self.endpoint.state.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -22,6 +22,6 @@ pub mod settings;
 mod testing;
 
 pub use endpoint::{Endpoint, Lease};
-pub use pool::Pool;
+pub use pool::{Pick, Pool};
 pub use router::{Lookup, RouteError, RouteMatch, Router};
 pub use settings::UpstreamSettings;

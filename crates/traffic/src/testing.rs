@@ -1,10 +1,13 @@
 //! Requests for unit tests.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use http::request::{Builder, Parts};
 use tidegate_core::{Clock, Request};
+
+use crate::endpoint::Lease;
+use crate::pool::{Pick, Pool};
 
 /// What a [`Request`] borrows from.
 #[derive(Debug)]
@@ -36,4 +39,9 @@ impl RequestParts {
             head: &self.head,
         }
     }
+}
+
+/// Picks an endpoint now.
+pub(crate) fn pick(pool: &Pool, key: u64, tried: &[SocketAddr], random: u64) -> Option<Lease> {
+    pool.pick(&Pick { key, now: Clock::System.now(), random, tried })
 }

@@ -6,16 +6,14 @@
 //! a lookup constant on average, whatever the size of the ring.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 
-use super::{Algorithm, Balancer, Choice};
-use crate::endpoint::Endpoint;
+use super::{Algorithm, Balancer, Candidates, Choice, WEIGHT_ONE};
 use crate::random::{GOLDEN, hash_bytes, mix};
 
 pub(super) const ALGORITHM: Algorithm = Algorithm {
     name: "hash",
     summary: "The same key goes to the same endpoint, as long as that is available.",
-    build: |endpoints| Box::new(Ring::new(endpoints)),
+    build: |candidates| Box::new(Ring::new(candidates)),
 };
 
 /// Points of an endpoint of weight 1. The load of endpoints then differs by about 1/√160 = 8 %.
@@ -43,12 +41,13 @@ struct Point {
 }
 
 impl Ring {
-    fn new(endpoints: &[Arc<Endpoint>]) -> Self {
-        let total = endpoints.iter().map(|e| u64::from(e.weight()) * POINTS).sum::<u64>();
+    fn new(candidates: &Candidates<'_>) -> Self {
+        let points = |weight: u32| u64::from(weight) * POINTS / u64::from(WEIGHT_ONE);
+        let total = candidates.weights.iter().map(|weight| points(*weight)).sum::<u64>();
         let thinning = (0..63).find(|by| total >> by <= MAX_POINTS).unwrap_or(63);
+        let counts = candidates.weights.iter().map(|weight| (points(*weight) >> thinning).max(1));
         let mut points = Vec::new();
-        for (index, endpoint) in (0_u32..).zip(endpoints) {
-            let count = ((u64::from(endpoint.weight()) * POINTS) >> thinning).max(1);
+        for ((index, endpoint), count) in (0_u32..).zip(candidates.endpoints).zip(counts) {
             let seed = hash_address(endpoint.address());
             points.extend((1..=count).map(|nth| {
                 let hash = on_circle(mix(seed.wrapping_add(GOLDEN.wrapping_mul(nth))));
@@ -116,13 +115,21 @@ mod tests {
     use std::sync::atomic::AtomicU64;
 
     use super::*;
-    use crate::algorithms::testing::{endpoints, tally};
+    use crate::algorithms::Balance;
+    use crate::algorithms::testing::{choice, endpoints, tally};
+    use crate::endpoint::Endpoint;
+    use std::sync::Arc;
+
+    fn ring(endpoints: &[Arc<Endpoint>]) -> Ring {
+        let weights: Vec<u32> = endpoints.iter().map(|e| e.weight() * WEIGHT_ONE).collect();
+        Ring::new(&Candidates { endpoints, weights: &weights, balance: &Balance::RoundRobin })
+    }
 
     fn owners(endpoints: &[Arc<Endpoint>], keys: u64) -> Vec<SocketAddr> {
-        let (ring, turns) = (Ring::new(endpoints), AtomicU64::new(0));
+        let (ring, turns) = (ring(endpoints), AtomicU64::new(0));
         (0..keys)
             .map(|key| {
-                let choice = Choice { endpoints, key, random: 0, tried: &[], turns: &turns };
+                let choice = choice(endpoints, &turns, key, 0);
                 endpoints[ring.pick(&choice).unwrap()].address()
             })
             .collect()
@@ -153,7 +160,7 @@ mod tests {
     #[test]
     fn shares_follow_the_weights() {
         let endpoints = endpoints(&[1, 2, 5]);
-        let counts = tally(&Ring::new(&endpoints), &endpoints, 80_000);
+        let counts = tally(&ring(&endpoints), &endpoints, 80_000);
         for (count, wanted) in counts.iter().zip([10_000_u32, 20_000, 50_000]) {
             assert!(count.abs_diff(wanted) < wanted / 5, "{counts:?}");
         }
@@ -161,7 +168,7 @@ mod tests {
 
     #[test]
     fn a_lookup_finds_the_next_point_clockwise() {
-        let ring = Ring::new(&endpoints(&[1; 50]));
+        let ring = ring(&endpoints(&[1; 50]));
         for key in 0..10_000 {
             let hash = on_circle(mix(key));
             assert_eq!(ring.place(hash), ring.points.partition_point(|point| point.hash < hash));
@@ -173,11 +180,11 @@ mod tests {
     #[test]
     fn an_unavailable_owner_hands_its_keys_to_the_next() {
         let all = endpoints(&[1; 10]);
-        let (ring, turns) = (Ring::new(&all), AtomicU64::new(0));
+        let (ring, turns) = (ring(&all), AtomicU64::new(0));
         let mut heirs = std::collections::BTreeSet::new();
         for key in 0..2_000 {
             let tried = [all[3].address()];
-            let choice = Choice { endpoints: &all, key, random: 0, tried: &[], turns: &turns };
+            let choice = choice(&all, &turns, key, 0);
             let owner = ring.pick(&choice).unwrap();
             let heir = ring.pick(&Choice { tried: &tried, ..choice }).unwrap();
             assert!(heir != 3 && (owner == heir || owner == 3));

@@ -3,76 +3,67 @@
 //! Both candidates are drawn by weight and compared by requests in flight per weight, so that
 //! weights hold for idle pools (by the draw) and for busy ones (by the comparison).
 
-use std::sync::Arc;
-
 use super::sampler::Sampler;
-use super::{Algorithm, Balancer, Choice, PROPOSALS};
-use crate::endpoint::Endpoint;
-use crate::random::mix;
+use super::{Algorithm, Balancer, Candidates, Choice};
 
 pub(super) const ALGORITHM: Algorithm = Algorithm {
     name: "least_request",
     summary: "The less busy of two random endpoints, by weight. Evens out slow endpoints.",
-    build: |endpoints| Box::new(LeastRequest::new(endpoints)),
+    build: |candidates| Box::new(LeastRequest::new(candidates)),
 };
 
 #[derive(Debug)]
 struct LeastRequest {
     sampler: Sampler,
+    weights: Box<[u32]>,
 }
 
 impl LeastRequest {
-    fn new(endpoints: &[Arc<Endpoint>]) -> Self {
-        Self { sampler: Sampler::new(endpoints) }
+    fn new(candidates: &Candidates<'_>) -> Self {
+        Self { sampler: Sampler::new(candidates.weights), weights: candidates.weights.into() }
+    }
+
+    /// The requests in flight at `index`, and its weight.
+    fn load(&self, index: usize, choice: &Choice<'_>) -> Option<(u64, u64)> {
+        let in_flight = choice.endpoints.get(index)?.in_flight();
+        Some((u64::from(in_flight), u64::from(*self.weights.get(index)?)))
     }
 }
 
 impl Balancer for LeastRequest {
     fn pick(&self, choice: &Choice<'_>) -> Option<usize> {
-        let mut drawn =
-            std::iter::successors(Some(choice.random), |random| Some(mix(random.wrapping_add(1))))
-                .take(PROPOSALS)
-                .map(|random| self.sampler.draw(random))
-                .filter(|index| choice.accepts(*index));
-        let first = drawn.next()?;
-        // The same endpoint drawn again says nothing; with few endpoints that is common.
-        let Some(second) = drawn.find(|index| *index != first) else { return Some(first) };
-        let busier = match (choice.endpoints.get(first), choice.endpoints.get(second)) {
-            (Some(first), Some(second)) => load(first, second) > load(second, first),
-            _ => false,
-        };
-        Some(if busier { second } else { first })
+        let (first, second) = self.sampler.draw_two(choice)?;
+        let Some(second) = second else { return Some(first) };
+        let (load, weight) = self.load(first, choice)?;
+        let (other_load, other_weight) = self.load(second, choice)?;
+        Some(if load * other_weight > other_load * weight { second } else { first })
     }
-}
-
-/// The load of `endpoint` per weight, scaled so that it compares with that of `other`.
-fn load(endpoint: &Endpoint, other: &Endpoint) -> u64 {
-    u64::from(endpoint.in_flight()) * u64::from(other.weight())
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
+    use std::sync::Arc;
     use std::sync::atomic::AtomicU64;
 
     use super::*;
-    use crate::algorithms::random;
-    use crate::algorithms::testing::{endpoints, tally};
+    use crate::algorithms::testing::{build, choice, endpoints, tally};
+    use crate::algorithms::{Balance, random};
     use crate::endpoint::Lease;
+    use crate::random::mix;
 
     /// The largest number in flight on any endpoint while 100 endpoints hold 1,000 requests that
     /// end in random order.
-    fn peak(build: fn(&[Arc<Endpoint>]) -> Box<dyn Balancer>) -> u32 {
+    fn peak(algorithm: Algorithm) -> u32 {
         let endpoints = endpoints(&[1; 100]);
-        let balancer = build(&endpoints);
+        let balancer = build(algorithm, &endpoints, &Balance::Random);
         let turns = AtomicU64::new(0);
         let mut open = VecDeque::new();
         let mut peak = 0;
         for round in 0..20_000 {
             let random = mix(round);
-            let choice =
-                Choice { endpoints: &endpoints, key: 0, random, tried: &[], turns: &turns };
-            let lease = Lease::new(&endpoints[balancer.pick(&choice).unwrap()]);
+            let choice = choice(&endpoints, &turns, 0, random);
+            let lease = Lease::new(&endpoints[balancer.pick(&choice).unwrap()], &Arc::default());
             peak = peak.max(lease.in_flight());
             open.push_back(lease);
             if open.len() > 1_000 {
@@ -85,7 +76,7 @@ mod tests {
 
     #[test]
     fn it_spreads_better_than_random() {
-        let (two_choices, one_choice) = (peak(ALGORITHM.build), peak(random::ALGORITHM.build));
+        let (two_choices, one_choice) = (peak(ALGORITHM), peak(random::ALGORITHM));
         assert!(two_choices <= 14, "{two_choices}");
         assert!(one_choice >= 20, "{one_choice}");
     }
@@ -93,25 +84,20 @@ mod tests {
     #[test]
     fn an_idle_pool_is_shared_by_weight() {
         let endpoints = endpoints(&[1, 3]);
-        let counts = tally(&LeastRequest::new(&endpoints), &endpoints, 40_000);
+        let counts =
+            tally(&*build(ALGORITHM, &endpoints, &Balance::LeastRequest), &endpoints, 40_000);
         assert!(counts[0].abs_diff(10_000) < 500, "{counts:?}");
     }
 
     #[test]
     fn a_busy_pool_is_filled_by_weight() {
         let endpoints = endpoints(&[1, 2, 5]);
-        let balancer = LeastRequest::new(&endpoints);
+        let balancer = build(ALGORITHM, &endpoints, &Balance::LeastRequest);
         let turns = AtomicU64::new(0);
         let leases: Vec<Lease> = (0..800)
             .map(|round| {
-                let choice = Choice {
-                    endpoints: &endpoints,
-                    key: 0,
-                    random: mix(round),
-                    tried: &[],
-                    turns: &turns,
-                };
-                Lease::new(&endpoints[balancer.pick(&choice).unwrap()])
+                let choice = choice(&endpoints, &turns, 0, mix(round));
+                Lease::new(&endpoints[balancer.pick(&choice).unwrap()], &Arc::default())
             })
             .collect();
         assert_eq!(leases.len(), 800);

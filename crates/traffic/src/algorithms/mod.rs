@@ -6,6 +6,7 @@
 
 mod consistent_hash;
 mod least_request;
+mod peak_ewma;
 mod random;
 mod round_robin;
 mod sampler;
@@ -15,15 +16,18 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use crate::endpoint::Endpoint;
 
+pub(crate) use self::peak_ewma::Cost;
 pub use self::settings::{Balance, HashKey};
 
 /// Every algorithm, by name.
-pub const ALGORITHMS: [Algorithm; 4] = [
+pub const ALGORITHMS: [Algorithm; 5] = [
     consistent_hash::ALGORITHM,
     least_request::ALGORITHM,
+    peak_ewma::ALGORITHM,
     random::ALGORITHM,
     round_robin::ALGORITHM,
 ];
@@ -35,9 +39,24 @@ pub struct Algorithm {
     pub name: &'static str,
     /// One sentence for the reference.
     pub summary: &'static str,
-    /// Builds it over endpoints that are available and have weights above zero.
-    pub build: fn(&[Arc<Endpoint>]) -> Box<dyn Balancer>,
+    /// Builds it over endpoints that may be chosen.
+    pub build: fn(&Candidates<'_>) -> Box<dyn Balancer>,
 }
+
+/// What a balancer is built over: endpoints that may be chosen, and how much each should get.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidates<'a> {
+    /// The endpoints, whose indices picks return.
+    pub endpoints: &'a [Arc<Endpoint>],
+    /// For each endpoint its effective weight, above zero, in units of 1/[`WEIGHT_ONE`] of a
+    /// configured weight, so that an endpoint in slow start may have a part of its weight.
+    pub weights: &'a [u32],
+    /// The upstream's settings of balancing.
+    pub balance: &'a Balance,
+}
+
+/// The effective weight of an endpoint whose configured weight is 1.
+pub const WEIGHT_ONE: u32 = 1_000;
 
 /// Chooses one of the endpoints that it was built over.
 pub trait Balancer: fmt::Debug + Send + Sync {
@@ -47,7 +66,7 @@ pub trait Balancer: fmt::Debug + Send + Sync {
 }
 
 /// What one choice depends on.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Choice<'a> {
     /// The endpoints that the balancer was built over, in the same order.
     pub endpoints: &'a [Arc<Endpoint>],
@@ -55,6 +74,10 @@ pub struct Choice<'a> {
     pub key: u64,
     /// A random word.
     pub random: u64,
+    /// The time now, for algorithms that weigh how old what they know is.
+    pub now: Instant,
+    /// Requests in flight on all of `endpoints` together, for bounded loads.
+    pub in_flight: u64,
     /// Endpoints that were tried for this request already.
     pub tried: &'a [SocketAddr],
     /// Counts the choices made so far; shared by all threads.
@@ -98,6 +121,27 @@ pub(crate) mod testing {
             .collect()
     }
 
+    /// Candidates with the endpoints' own weights.
+    pub(crate) fn build(
+        algorithm: Algorithm,
+        endpoints: &[Arc<Endpoint>],
+        balance: &Balance,
+    ) -> Box<dyn Balancer> {
+        let weights: Vec<u32> = endpoints.iter().map(|e| e.weight() * WEIGHT_ONE).collect();
+        (algorithm.build)(&Candidates { endpoints, weights: &weights, balance })
+    }
+
+    /// A choice that nothing but `key` and `random` decides.
+    pub(crate) fn choice<'a>(
+        endpoints: &'a [Arc<Endpoint>],
+        turns: &'a AtomicU64,
+        key: u64,
+        random: u64,
+    ) -> Choice<'a> {
+        let now = tidegate_core::Clock::System.now();
+        Choice { endpoints, key, random, now, in_flight: 0, tried: &[], turns }
+    }
+
     /// Picks `count` times with a fixed seed and returns how often each endpoint was chosen.
     pub(crate) fn tally(
         balancer: &dyn Balancer,
@@ -105,10 +149,11 @@ pub(crate) mod testing {
         count: u64,
     ) -> Vec<u32> {
         let turns = AtomicU64::new(0);
+        let start = choice(endpoints, &turns, 0, 0);
         let mut tally = vec![0; endpoints.len()];
         for round in 0..count {
             let random = crate::random::mix(round ^ 0x5eed);
-            let choice = Choice { endpoints, key: random, random, tried: &[], turns: &turns };
+            let choice = Choice { key: random, random, ..start };
             tally[balancer.pick(&choice).unwrap()] += 1;
         }
         tally

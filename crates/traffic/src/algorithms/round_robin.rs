@@ -7,15 +7,13 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::sync::Arc;
 
 use super::{Algorithm, Balancer, Choice, PROPOSALS};
-use crate::endpoint::Endpoint;
 
 pub(super) const ALGORITHM: Algorithm = Algorithm {
     name: "round_robin",
     summary: "In turn, by weight, each endpoint's turns evenly spread.",
-    build: |endpoints| Box::new(RoundRobin::new(endpoints)),
+    build: |candidates| Box::new(RoundRobin::new(candidates.weights)),
 };
 
 /// The longest sequence. Weights that need a longer one are scaled down, which is exact to one in
@@ -30,8 +28,8 @@ struct RoundRobin {
 }
 
 impl RoundRobin {
-    fn new(endpoints: &[Arc<Endpoint>]) -> Self {
-        let weights = turns_per_cycle(endpoints);
+    fn new(weights: &[u32]) -> Self {
+        let weights = turns_per_cycle(weights);
         if weights.iter().all(|weight| *weight == 1) {
             return Self { sequence: None, len: weights.len() as u64 };
         }
@@ -55,11 +53,12 @@ impl Balancer for RoundRobin {
 }
 
 /// The weights in lowest terms, scaled down if their sum is too large; all at least 1.
-fn turns_per_cycle(endpoints: &[Arc<Endpoint>]) -> Vec<u64> {
-    let weights = endpoints.iter().map(|endpoint| u64::from(endpoint.weight()).max(1));
+fn turns_per_cycle(weights: &[u32]) -> Vec<u64> {
+    let count = weights.len() as u64;
+    let weights = weights.iter().map(|weight| u64::from(*weight).max(1));
     let divisor = weights.clone().fold(0, gcd).max(1);
     let total = weights.clone().sum::<u64>() / divisor;
-    let most = MAX_TURNS.max(endpoints.len() as u64 * 4);
+    let most = MAX_TURNS.max(count * 4);
     if total <= most {
         return weights.map(|weight| weight / divisor).collect();
     }
@@ -125,8 +124,8 @@ mod tests {
 
     #[test]
     fn a_cycle_is_exact() {
-        let endpoints = endpoints(&[10, 20, 50]);
-        let round_robin = RoundRobin::new(&endpoints);
+        let (weights, endpoints) = ([10, 20, 50], endpoints(&[10, 20, 50]));
+        let round_robin = RoundRobin::new(&weights);
         assert_eq!(round_robin.len, 8);
         assert_eq!(tally(&round_robin, &endpoints, 8), [1, 2, 5]);
         assert_eq!(tally(&round_robin, &endpoints, 8_000), [1_000, 2_000, 5_000]);
@@ -134,8 +133,8 @@ mod tests {
 
     #[test]
     fn huge_weights_keep_the_sequence_short() {
-        let endpoints = endpoints(&[65_521, 65_519, 1]);
-        let round_robin = RoundRobin::new(&endpoints);
+        let weights = [65_521, 65_519, 1];
+        let (round_robin, endpoints) = (RoundRobin::new(&weights), endpoints(&weights));
         assert!(round_robin.len <= MAX_TURNS + 3, "{}", round_robin.len);
         let counts = tally(&round_robin, &endpoints, round_robin.len);
         assert!(counts[0].abs_diff(counts[1]) <= 2 && counts[2] == 1, "{counts:?}");

@@ -1,8 +1,6 @@
-//! Draws an index by weight in constant time: the alias method (Walker 1977, built as Vose 1991).
+//! Draws indices by weight in constant time: the alias method (Walker 1977, built as Vose 1991).
 
-use std::sync::Arc;
-
-use crate::endpoint::Endpoint;
+use super::{Choice, PROPOSALS};
 use crate::random::{below, mix};
 
 /// Weights made ready to draw from.
@@ -23,15 +21,33 @@ struct Slot {
 const ONE: u64 = 1 << 32;
 
 impl Sampler {
-    pub(crate) fn new(endpoints: &[Arc<Endpoint>]) -> Self {
-        let weights: Vec<u64> = endpoints.iter().map(|e| u64::from(e.weight())).collect();
+    pub(crate) fn new(weights: &[u32]) -> Self {
         let same = weights.windows(2).all(|pair| pair.first() == pair.last());
-        let slots = if same { None } else { Some(alias_slots(&weights)) };
+        let slots = if same { None } else { Some(alias_slots(weights)) };
         Self { slots, len: weights.len() }
     }
 
+    /// An acceptable index, with the probability of its weight.
+    pub(crate) fn draw_one(&self, choice: &Choice<'_>) -> Option<usize> {
+        self.proposals(choice).find(|index| choice.accepts(*index))
+    }
+
+    /// An acceptable index, and another if it is not too hard to find.
+    pub(crate) fn draw_two(&self, choice: &Choice<'_>) -> Option<(usize, Option<usize>)> {
+        let mut acceptable = self.proposals(choice).filter(|index| choice.accepts(*index));
+        let first = acceptable.next()?;
+        // The same endpoint drawn again says nothing; with few endpoints that is common.
+        Some((first, acceptable.find(|index| *index != first)))
+    }
+
+    fn proposals(&self, choice: &Choice<'_>) -> impl Iterator<Item = usize> {
+        std::iter::successors(Some(choice.random), |random| Some(mix(random.wrapping_add(1))))
+            .take(PROPOSALS)
+            .map(|random| self.draw(random))
+    }
+
     /// An index, with the probability of its weight.
-    pub(crate) fn draw(&self, random: u64) -> usize {
+    fn draw(&self, random: u64) -> usize {
         let index = below(random, self.len);
         match self.slots.as_ref().and_then(|slots| slots.get(index)) {
             Some(slot) if mix(random) >> 32 >= slot.keep => slot.alias,
@@ -41,7 +57,7 @@ impl Sampler {
 }
 
 /// Fills each slot of average weight with what is left of a light index, topped up by a heavy one.
-fn alias_slots(weights: &[u64]) -> Box<[Slot]> {
+fn alias_slots(weights: &[u32]) -> Box<[Slot]> {
     let count = weights.len() as u128;
     let total: u128 = weights.iter().map(|weight| u128::from(*weight)).sum();
     // In units of 1/total of a slot, so that everything is a whole number.
@@ -65,11 +81,10 @@ fn alias_slots(weights: &[u64]) -> Box<[Slot]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::algorithms::testing::endpoints;
 
     #[track_caller]
     fn check(weights: &[u32]) {
-        let sampler = Sampler::new(&endpoints(weights));
+        let sampler = Sampler::new(weights);
         let draws = 200_000_u32;
         let mut tally = vec![0_u32; weights.len()];
         for round in 0..draws {

@@ -10,7 +10,7 @@ use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use tidegate_core::Request;
 
-use super::{Algorithm, consistent_hash, least_request, random, round_robin};
+use super::{Algorithm, consistent_hash, least_request, peak_ewma, random, round_robin};
 use crate::random::hash_bytes;
 
 /// How an endpoint is chosen.
@@ -20,6 +20,8 @@ pub enum Balance {
     Hash(HashKey),
     /// The less busy of two random endpoints, by weight.
     LeastRequest,
+    /// The quicker of two random endpoints, by recent latency, requests in flight and weight.
+    PeakEwma,
     /// At random, by weight.
     Random,
     /// In turn, by weight, evenly spread.
@@ -45,6 +47,7 @@ impl Balance {
         match self {
             Self::Hash(_) => consistent_hash::ALGORITHM,
             Self::LeastRequest => least_request::ALGORITHM,
+            Self::PeakEwma => peak_ewma::ALGORITHM,
             Self::Random => random::ALGORITHM,
             Self::RoundRobin => round_robin::ALGORITHM,
         }
@@ -60,7 +63,7 @@ impl Balance {
                 None => client_hash(request),
             },
             Self::Hash(HashKey::Path) => hash_bytes(request.path.as_bytes()),
-            Self::LeastRequest | Self::Random | Self::RoundRobin => 0,
+            Self::LeastRequest | Self::PeakEwma | Self::Random | Self::RoundRobin => 0,
         }
     }
 }
@@ -80,18 +83,21 @@ impl<'de> Deserialize<'de> for Balance {
 
 struct BalanceVisitor;
 
-const NAMES: &[&str] = &["round_robin", "random", "least_request"];
+const NAMES: &[&str] = &["round_robin", "random", "least_request", "peak_ewma"];
 
 impl<'de> Visitor<'de> for BalanceVisitor {
     type Value = Balance;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("round_robin, random, least_request, or a map such as `{ hash: client_ip }`")
+        f.write_str(
+            "round_robin, random, least_request, peak_ewma, or a map such as `{ hash: client_ip }`",
+        )
     }
 
     fn visit_str<E: de::Error>(self, name: &str) -> Result<Balance, E> {
         match name {
             "least_request" => Ok(Balance::LeastRequest),
+            "peak_ewma" => Ok(Balance::PeakEwma),
             "random" => Ok(Balance::Random),
             "round_robin" => Ok(Balance::RoundRobin),
             "hash" => Err(E::custom("hash needs a key, such as `{ hash: client_ip }`")),

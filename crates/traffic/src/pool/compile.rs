@@ -57,10 +57,10 @@ impl Pool {
         let (fixed, names) = split_endpoints(settings);
         let resolved: Vec<_> = names.iter().map(|name| carried_answer(name, previous)).collect();
         let places = places(&fixed, &names, &resolved);
-        let nothing = Members::new(Arc::new([]), settings.balance.algorithm());
+        let nothing = Members::new(Arc::new([]), &settings.balance);
         let before = previous.map(|pool| pool.members.load_full());
         let all = before.as_deref().unwrap_or(&nothing).carry(places, health.is_some());
-        let members = Members::new(all, settings.balance.algorithm());
+        let members = Members::new(all, &settings.balance);
         let turns = previous.map_or(0, |pool| pool.turns.load(Ordering::Relaxed));
         Self {
             name: name.into(),
@@ -70,6 +70,7 @@ impl Pool {
             names,
             members: ArcSwap::from_pointee(members),
             turns: AtomicU64::new(turns),
+            in_flight: previous.map(|pool| Arc::clone(&pool.in_flight)).unwrap_or_default(),
             changes: Mutex::new(Changes { resolved, rebuilt: None }),
         }
     }

@@ -8,14 +8,14 @@ mod compile;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tidegate_core::Request;
 
-use crate::algorithms::{Algorithm, Balancer, Choice};
+use crate::algorithms::{Balance, Balancer, Candidates, Choice, WEIGHT_ONE};
 use crate::endpoint::{Endpoint, Lease, Place};
 use crate::health::{HealthCheck, Outcome, Transition};
 use crate::random::below;
@@ -31,7 +31,22 @@ pub struct Pool {
     names: Box<[ResolvedName]>,
     members: ArcSwap<Members>,
     turns: AtomicU64,
+    /// Requests on all endpoints together.
+    in_flight: Arc<AtomicU64>,
     changes: Mutex<Changes>,
+}
+
+/// What a request brings to the choice of its endpoint.
+#[derive(Clone, Copy, Debug)]
+pub struct Pick<'a> {
+    /// As [`Pool::key`] told.
+    pub key: u64,
+    /// The time now.
+    pub now: Instant,
+    /// A random word.
+    pub random: u64,
+    /// The endpoints that were tried for this request.
+    pub tried: &'a [SocketAddr],
 }
 
 /// A name that the resolver has to look up for a pool.
@@ -79,14 +94,16 @@ impl Pool {
         self.settings.balance.key(request)
     }
 
-    /// The next endpoint for a request with this key and a random word; `None` if none is healthy.
-    /// One in `tried` is chosen only if no other is available.
+    /// The next endpoint for a request; `None` if none is healthy. One that was tried is chosen
+    /// only if no other is available.
     #[must_use]
-    pub fn pick(&self, key: u64, tried: &[SocketAddr], random: u64) -> Option<Lease> {
+    pub fn pick(&self, pick: &Pick<'_>) -> Option<Lease> {
         let members = self.members.load();
-        let choice =
-            Choice { endpoints: &members.available, key, random, tried, turns: &self.turns };
-        members.pick(&choice).map(Lease::new)
+        let Pick { key, now, random, tried } = *pick;
+        let (endpoints, turns) = (&members.available, &self.turns);
+        let in_flight = self.in_flight.load(Ordering::Relaxed);
+        let choice = Choice { endpoints, key, random, now, in_flight, tried, turns };
+        members.pick(&choice).map(|endpoint| Lease::new(endpoint, &self.in_flight))
     }
 
     /// All endpoints, drained and unhealthy ones too.
@@ -155,7 +172,7 @@ impl Pool {
 
     /// Call it with `changes` locked.
     fn rebuild(&self, all: &Arc<[Arc<Endpoint>]>) {
-        let members = Members::new(Arc::clone(all), self.settings.balance.algorithm());
+        let members = Members::new(Arc::clone(all), &self.settings.balance);
         self.members.store(Arc::new(members));
     }
 }
@@ -176,7 +193,7 @@ struct Members {
 }
 
 impl Members {
-    fn new(all: Arc<[Arc<Endpoint>]>, algorithm: Algorithm) -> Self {
+    fn new(all: Arc<[Arc<Endpoint>]>, balance: &Balance) -> Self {
         let by_address = all.iter().enumerate().map(|(at, e)| (e.address(), at)).collect();
         let included: Box<[bool]> = all.iter().map(|endpoint| endpoint.is_available()).collect();
         let available: Box<[_]> = all
@@ -185,7 +202,10 @@ impl Members {
             .filter(|(_, included)| **included)
             .map(|(endpoint, _)| Arc::clone(endpoint))
             .collect();
-        let balancer = (algorithm.build)(&available);
+        let weights: Vec<u32> =
+            available.iter().map(|endpoint| endpoint.weight().saturating_mul(WEIGHT_ONE)).collect();
+        let candidates = Candidates { endpoints: &available, weights: &weights, balance };
+        let balancer = (balance.algorithm().build)(&candidates);
         Self { all, by_address, included, available, balancer }
     }
 

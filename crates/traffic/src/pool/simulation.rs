@@ -11,6 +11,7 @@ use tidegate_core::clock::ManualClock;
 use super::Pool;
 use crate::health::Outcome;
 use crate::random::{below, mix};
+use crate::testing::pick;
 
 struct World {
     seed: u64,
@@ -77,7 +78,7 @@ impl World {
             let mut tried = Vec::new();
             for attempt in 0..3 {
                 let (key, random) = (self.random(), self.random());
-                let Some(lease) = self.pool.pick(key, &tried, random) else {
+                let Some(lease) = pick(&self.pool, key, &tried, random) else {
                     assert_eq!(healthy, 0, "seed {}: none while some are healthy", self.seed);
                     break;
                 };
@@ -113,7 +114,7 @@ fn check(balance: &str, count: usize, seed: u64) -> f64 {
     }
     world.flap(1_000, 0);
     let dark: Vec<u32> = (0..100).map(|_| world.tick()).collect();
-    assert!(world.pool.pick(0, &[], 0).is_none());
+    assert!(pick(&world.pool, 0, &[], 0).is_none());
     assert_eq!(dark.iter().sum::<u32>(), 0);
     world.flap(0, 1_000);
     let light: Vec<u32> = (0..100).map(|_| world.tick()).collect();
@@ -121,7 +122,7 @@ fn check(balance: &str, count: usize, seed: u64) -> f64 {
     let before: Vec<u64> = world.pool.endpoints().iter().map(|e| e.picks()).collect();
     for _ in 0..count * 100 {
         let (key, random) = (world.random(), world.random());
-        drop(world.pool.pick(key, &[], random));
+        drop(pick(&world.pool, key, &[], random));
     }
     let all = world.pool.endpoints();
     assert!(all.iter().zip(before).all(|(endpoint, before)| endpoint.picks() > before));

@@ -10,6 +10,7 @@ use crate::endpoint::Endpoint;
 use crate::health::Outcome;
 use crate::random;
 use crate::settings::UpstreamSettings;
+use crate::testing::pick;
 
 const BALANCES: [&str; 4] =
     [r#""round_robin""#, r#""random""#, r#""least_request""#, r#"{"hash":"client_ip"}"#];
@@ -105,7 +106,7 @@ fn one_that_was_tried_is_chosen_only_if_no_other_is_available() {
         );
         let pool = pool(&json, None);
         let pick =
-            |key, tried: &[SocketAddr]| pool.pick(key, tried, random::next()).unwrap().address();
+            |key, tried: &[SocketAddr]| pick(&pool, key, tried, random::next()).unwrap().address();
         for key in 0..200 {
             let first = pick(key, &[]);
             let second = pick(key, &[first]);
@@ -130,7 +131,7 @@ fn a_drained_endpoint_gets_nothing() {
         );
         let pool = pool(&json, None);
         for key in 0..100 {
-            let lease = pool.pick(key, &[address("10.0.0.1:80")], random::next()).unwrap();
+            let lease = pick(&pool, key, &[address("10.0.0.1:80")], random::next()).unwrap();
             assert_eq!(lease.address(), address("10.0.0.1:80"));
         }
         assert_eq!(pool.endpoints().len(), 2);
@@ -142,14 +143,14 @@ fn without_checks_nothing_is_observed() {
     let pool = pool(r#"{"endpoints":["10.0.0.1:80"]}"#, None);
     let now = Clock::System.now();
     assert_eq!(pool.observe(address("10.0.0.1:80"), Outcome::Failed, now), None);
-    assert!(pool.pick(0, &[], 0).is_some());
+    assert!(pick(&pool, 0, &[], 0).is_some());
 }
 
 #[test]
 fn a_reload_keeps_what_is_known_about_endpoints() {
     let old = pool(r#"{"endpoints":["10.0.0.1:80","10.0.0.2:80"],"health":{}}"#, None);
     fail(&old, "10.0.0.2:80");
-    let lease = old.pick(0, &[], 0).unwrap();
+    let lease = pick(&old, 0, &[], 0).unwrap();
     let json = r#"{"endpoints":[{"address":"10.0.0.1:80","weight":3},"10.0.0.2:80","10.0.0.3:80"],
         "health":{"interval":"1s"},"balance":"random"}"#;
     let new = pool(json, Some(&old));
@@ -167,10 +168,10 @@ fn a_reload_keeps_what_is_known_about_endpoints() {
 fn without_checks_after_a_reload_nothing_stays_unhealthy() {
     let old = pool(r#"{"endpoints":["10.0.0.1:80"],"health":{}}"#, None);
     fail(&old, "10.0.0.1:80");
-    assert!(old.pick(0, &[], 0).is_none());
+    assert!(pick(&old, 0, &[], 0).is_none());
     let new = pool(r#"{"endpoints":["10.0.0.1:80"]}"#, Some(&old));
-    assert!(new.pick(0, &[], 0).is_some());
-    assert!(old.pick(0, &[], 0).is_none());
+    assert!(pick(&new, 0, &[], 0).is_some());
+    assert!(pick(&old, 0, &[], 0).is_none());
 }
 
 #[test]
@@ -182,7 +183,7 @@ fn a_turn_that_another_snapshot_saw_is_noticed() {
     let now = Clock::System.now();
     assert!(old.observe(address("10.0.0.2:80"), Outcome::Passed, now).is_some());
     assert!(new.observe(address("10.0.0.2:80"), Outcome::Passed, now).is_none());
-    let picked: Vec<_> = (0..2).map(|_| new.pick(0, &[], 0).unwrap().address()).collect();
+    let picked: Vec<_> = (0..2).map(|_| pick(&new, 0, &[], 0).unwrap().address()).collect();
     assert_ne!(picked[0], picked[1]);
 }
 
@@ -236,7 +237,7 @@ fn endpoints_of_a_name_outlive_other_answers_and_reloads() {
     assert_eq!(new.endpoints().len(), 2);
     assert!(Arc::ptr_eq(&stays, &endpoint(&new, "10.0.0.3:80")));
     assert!(new.update(0, &[]));
-    assert!(new.pick(0, &[], 0).is_none());
+    assert!(pick(&new, 0, &[], 0).is_none());
 }
 
 #[test]
@@ -251,7 +252,7 @@ fn many_threads_share_the_turns_exactly_and_give_all_back() {
                 scope.spawn(move || {
                     let mut held = Vec::new();
                     for round in 0..5_000 {
-                        held.push(pool.pick(round ^ thread << 32, &[], random::next()).unwrap());
+                        held.push(pick(&pool, round ^ thread << 32, &[], random::next()).unwrap());
                         held.truncate(7);
                     }
                 });
@@ -276,7 +277,7 @@ fn changes_under_load_disturb_no_pick() {
         for _ in 0..4 {
             scope.spawn(|| {
                 for _ in 0..20_000 {
-                    assert!(pool.pick(0, &[], random::next()).is_some());
+                    assert!(pick(&pool, 0, &[], random::next()).is_some());
                 }
             });
         }
