@@ -108,7 +108,7 @@ fn picks(c: &mut Criterion) {
             group.bench_function(BenchmarkId::from_parameter(count), |b| {
                 b.iter(|| {
                     let (key, random) = (random::next(), random::next());
-                    black_box(pool.pick(&Pick { key, now, random, tried: &[] }))
+                    black_box(pool.pick(&Pick { key, now, prefer: None, random, tried: &[] }))
                 });
             });
         }

@@ -13,6 +13,7 @@ pub mod proxy_protocol;
 pub mod reading;
 pub mod reason;
 pub mod request;
+pub mod secret;
 pub mod settings;
 pub mod units;
 
@@ -21,4 +22,5 @@ pub use denial::Denial;
 pub use event::Event;
 pub use reason::Reason;
 pub use request::Request;
+pub use secret::Secret;
 pub use settings::SettingsError;

@@ -221,7 +221,8 @@ impl ProxyHttp for Gateway {
         ctx.request_bytes = 0;
         let pool = &upstream.pool;
         let key = pool.key(&arrival.request(session.req_header()));
-        let pick = Pick { key, now, random: random::next(), tried: &ctx.journey.tried };
+        let pick =
+            Pick { key, now, prefer: None, random: random::next(), tried: &ctx.journey.tried };
         let Some(lease) = pool.pick(&pick) else {
             ctx.fail(Reason::NoHealthyUpstream, None);
             return Error::e_explain(NO_ENDPOINT, pool.name().to_owned());

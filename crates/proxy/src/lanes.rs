@@ -60,7 +60,9 @@ impl Lanes {
         }
         let lane = |route: &Arc<Route>| {
             let upstream = match &route.action {
-                Action::Proxy { pool, .. } => upstreams.get(pool.name()).cloned(),
+                Action::Proxy { to, .. } => {
+                    to.pools().first().and_then(|pool| upstreams.get(pool.name()).cloned())
+                }
                 Action::Redirect(_) => None,
             };
             let lane = Lane { metrics: metrics.route(&route.id), upstream };

@@ -50,7 +50,7 @@ fn write_target(
     route: &Route,
     matched_len: usize,
 ) -> Result<()> {
-    let Action::Proxy { pool, rewrite } = &route.action else { return Ok(()) };
+    let Action::Proxy { to, rewrite } = &route.action else { return Ok(()) };
     let canonical = &*arrival.target.path;
     let path = match rewrite {
         None => canonical.into(),
@@ -63,7 +63,7 @@ fn write_target(
         upstream.insert_header(header::HOST, host)?;
     } else if arrival.target.host.is_empty() {
         // HTTP/1.0 may name no host; what we send is HTTP/1.1 and has to (RFC 9112 §3.2).
-        upstream.insert_header(header::HOST, pool.name())?;
+        upstream.insert_header(header::HOST, to.pools().first().map_or("", |pool| pool.name()))?;
     }
     // Pingora keeps an absolute target beside the URI; the origin gets a path (RFC 9112 §3.2.1).
     let is_origin_form = upstream.raw_path().starts_with(b"/");

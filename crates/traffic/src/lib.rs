@@ -2,12 +2,14 @@
 //!
 //! Everything here is pure: no I/O, no tokio, no clock and no source of randomness of its own on
 //! the paths that decide. `proxy` resolves names, probes endpoints and sends requests; it tells
-//! this crate what it saw and asks it where to go. Splits, outlier detection, zones and queues are
-//! deliberately absent; they will wrap [`pool::Pool`], not change it.
+//! this crate what it saw and asks it where to go. A queue and stepped, judged canaries are
+//! deliberately absent; they will wrap [`pool::Pool`] and [`Split`], not change them.
 
 pub mod algorithms;
+pub mod cookies;
 pub mod endpoint;
 pub mod filters;
+mod hash_key;
 pub mod health;
 pub mod hedge;
 mod path;
@@ -17,11 +19,16 @@ pub mod random;
 pub mod retry;
 pub mod router;
 pub mod settings;
+pub mod split;
+pub mod sticky;
 
 #[cfg(test)]
 mod testing;
 
 pub use endpoint::{Endpoint, Lease};
+pub use hash_key::HashKey;
 pub use pool::{Pick, Pool};
 pub use router::{Lookup, RouteError, RouteMatch, Router};
 pub use settings::UpstreamSettings;
+pub use split::Split;
+pub use sticky::Sticky;

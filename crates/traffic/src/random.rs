@@ -4,6 +4,7 @@
 
 use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
+use std::net::{IpAddr, SocketAddr};
 
 /// Spreads the bits of `value` over the whole word: the finaliser of SplitMix64 (Steele, Lea and
 /// Flood, 2014). It is a bijection, so that distinct inputs stay distinct.
@@ -52,6 +53,19 @@ pub fn hash_bytes(bytes: &[u8]) -> u64 {
         hash = mix(hash.wrapping_add(GOLDEN) ^ u64::from_le_bytes(word));
     }
     mix(hash)
+}
+
+/// Sixteen octets, those of IPv4 addresses mapped (RFC 4291 §2.5.5.2).
+pub(crate) fn octets(ip: IpAddr) -> [u8; 16] {
+    match ip {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
+        IpAddr::V6(ip) => ip.octets(),
+    }
+}
+
+/// The hash of an endpoint's address, the same in every process.
+pub(crate) fn hash_address(address: SocketAddr) -> u64 {
+    mix(hash_bytes(&octets(address.ip())) ^ u64::from(address.port()))
 }
 
 #[cfg(test)]

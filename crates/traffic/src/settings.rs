@@ -14,6 +14,7 @@ use serde::{Deserialize, Deserializer};
 use tidegate_core::units::Span;
 
 use crate::algorithms::Balance;
+use crate::cookies::CookieSettings;
 use crate::health::HealthSettings;
 
 /// A named group of endpoints that serve the same thing.
@@ -26,6 +27,10 @@ pub struct UpstreamSettings {
     /// How an endpoint is chosen. Default: `round_robin`. A reload applies it.
     #[serde(default)]
     pub balance: Balance,
+    /// Bind each client to an endpoint by a signed cookie, for as long as that endpoint is
+    /// available. Default: no. A reload applies it.
+    #[serde(default)]
+    pub sticky: Option<CookieSettings>,
     /// `http1`, or `h2` (without `tls` that is h2c). Default: `http1`. A reload applies it.
     #[serde(default)]
     pub protocol: Protocol,

@@ -22,7 +22,8 @@ pub use self::listener::{
     ProxyProtocolSettings, TlsSettings, TlsVersion,
 };
 pub use self::route::{PolicySettings, RateLimits, RouteSettings, Target};
-pub use self::server::{AdminSettings, Secret, ServerSettings};
+pub use self::server::{AdminSettings, ServerSettings};
+pub use tidegate_core::Secret;
 pub use tidegate_traffic::RouteMatch;
 
 /// The configuration of Tidegate.

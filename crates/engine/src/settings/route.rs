@@ -15,6 +15,7 @@ use tidegate_traffic::filters::{HeaderFilterSettings, RedirectSettings, RewriteS
 use tidegate_traffic::hedge::HedgeSettings;
 use tidegate_traffic::retry::RetrySettings;
 use tidegate_traffic::settings::TimeoutSettings;
+use tidegate_traffic::split::SplitSettings;
 use tidegate_waf::WafSettings;
 
 /// Which requests go where, and under which policy. The fields of a match, of a route and of a
@@ -25,7 +26,7 @@ pub struct RouteSettings {
     /// Which requests it takes.
     #[serde(rename = "(match)")]
     pub matches: RouteMatch,
-    /// The upstream that requests are sent to.
+    /// The upstream that requests are sent to, or several by weight.
     pub to: Option<Target>,
     /// Answer with a redirect instead.
     pub redirect: Option<RedirectSettings>,
@@ -40,9 +41,11 @@ pub struct RouteSettings {
 }
 
 /// Where a route sends its requests.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Target {
+    /// To one of several upstreams, by weight.
+    Split(Box<SplitSettings>),
     /// To the upstream with this name.
     Upstream(String),
 }
@@ -55,15 +58,20 @@ impl<'de> Deserialize<'de> for Target {
 
 struct TargetVisitor;
 
-impl Visitor<'_> for TargetVisitor {
+impl<'de> Visitor<'de> for TargetVisitor {
     type Value = Target;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the name of an upstream")
+        f.write_str("the name of an upstream, or a map such as `{ split: { a: 95, b: 5 } }`")
     }
 
     fn visit_str<E: de::Error>(self, name: &str) -> Result<Target, E> {
         Ok(Target::Upstream(name.to_owned()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Target, A::Error> {
+        let settings = SplitSettings::deserialize(MapAccessDeserializer::new(map))?;
+        Ok(Target::Split(Box::new(settings)))
     }
 }
 
@@ -76,8 +84,13 @@ impl JsonSchema for Target {
         "Target".into()
     }
 
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "examples": ["api"] })
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "anyOf": [
+                { "type": "string", "examples": ["api"] },
+                generator.subschema_for::<SplitSettings>(),
+            ],
+        })
     }
 }
 

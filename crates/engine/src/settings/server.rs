@@ -1,12 +1,11 @@
 //! The process and its admin listener.
 
-use std::borrow::Cow;
-use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU16;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use tidegate_core::Secret;
 use tidegate_core::units::Span;
 
 use super::listener::BindAddress;
@@ -48,42 +47,5 @@ impl Default for AdminSettings {
     fn default() -> Self {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 9900));
         Self { address: BindAddress(address), token: None, insecure_remote: false }
-    }
-}
-
-/// A text that is never printed.
-#[derive(Clone, Deserialize, PartialEq, Eq)]
-#[serde(transparent)]
-pub struct Secret(String);
-
-impl Secret {
-    /// The text itself, to compare or to send.
-    #[must_use]
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("<secret>")
-    }
-}
-
-impl JsonSchema for Secret {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        "Secret".into()
-    }
-
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({
-            "type": "string",
-            "pattern": "\\$\\{(env|file):.+\\}",
-            "examples": ["${env:TIDEGATE_ADMIN_TOKEN}"],
-        })
     }
 }

@@ -11,7 +11,8 @@ use tidegate_traffic::filters::{HeaderFilter, Redirect, Rewrite};
 use tidegate_traffic::hedge::Hedge;
 use tidegate_traffic::retry::Retries;
 use tidegate_traffic::settings::TimeoutSettings;
-use tidegate_traffic::{Pool, RouteError, Router};
+use tidegate_traffic::split::Destination;
+use tidegate_traffic::{Pool, RouteError, Router, Split};
 use tidegate_waf::Policy as WafPolicy;
 
 use super::Snapshot;
@@ -51,10 +52,10 @@ pub struct Route {
 /// What happens to a request that passes.
 #[derive(Debug)]
 pub enum Action {
-    /// It goes to an endpoint of the pool.
+    /// It goes to an endpoint of a pool.
     Proxy {
-        /// The upstream's endpoints.
-        pool: Arc<Pool>,
+        /// The pool, or several of which each client has its own.
+        to: Destination,
         /// Changes to path and host.
         rewrite: Option<Rewrite>,
     },
@@ -201,20 +202,13 @@ fn action(
     errors: &mut Vec<SettingsError>,
 ) -> Option<Action> {
     match (&route.to, &route.redirect) {
-        (Some(Target::Upstream(name)), None) => {
+        (Some(target), None) => {
             let rewrite = route.rewrite.as_ref().map(Rewrite::compile).transpose();
             let rewrite = rewrite.map_err(|found| {
                 errors.extend(found.into_iter().map(|error| error.under(["rewrite"])));
             });
-            let known = config.keys("upstreams");
-            if !known.contains(&name.as_str()) {
-                let error = SettingsError::new(["to"], format!("no upstream is called `{name}`"));
-                let hint =
-                    suggestion(name, known).or_else(|| Some("add it to `upstreams`".to_owned()));
-                errors.push(SettingsError { hint, ..error });
-            }
-            let pool = Arc::clone(pools.get(name)?);
-            Some(Action::Proxy { pool, rewrite: rewrite.ok()? })
+            let to = destination(target, config, pools, errors);
+            Some(Action::Proxy { to: to?, rewrite: rewrite.ok()? })
         }
         (None, Some(redirect)) => {
             if route.rewrite.is_some() {
@@ -238,5 +232,38 @@ fn action(
             );
             None
         }
+    }
+}
+
+fn destination(
+    target: &Target,
+    config: &Config,
+    pools: &BTreeMap<String, Arc<Pool>>,
+    errors: &mut Vec<SettingsError>,
+) -> Option<Destination> {
+    match target {
+        Target::Upstream(name) => {
+            check_known(name, &["to"], config, errors);
+            pools.get(name).map(|pool| Destination::pool(Arc::clone(pool)))
+        }
+        Target::Split(settings) => {
+            let split = Split::compile(settings).map_err(|found| {
+                errors.extend(found.into_iter().map(|error| error.under(["to"])));
+            });
+            for name in settings.split.keys() {
+                check_known(name, &["to", "split", name], config, errors);
+            }
+            let sides: Option<Vec<_>> = settings.split.keys().map(|name| pools.get(name)).collect();
+            Some(Destination::split(split.ok()?, sides?.into_iter().cloned()))
+        }
+    }
+}
+
+fn check_known(name: &str, path: &[&str], config: &Config, errors: &mut Vec<SettingsError>) {
+    let known = config.keys("upstreams");
+    if !known.contains(&name) {
+        let message = format!("no upstream is called `{name}`");
+        let hint = suggestion(name, known).or_else(|| Some("add it to `upstreams`".to_owned()));
+        errors.push(SettingsError { hint, ..SettingsError::new(path.iter().copied(), message) });
     }
 }

@@ -5,10 +5,8 @@
 //! leave or join, and all proxies of a fleet agree. A directory over the hashes' leading bits makes
 //! a lookup constant on average, whatever the size of the ring.
 
-use std::net::{IpAddr, SocketAddr};
-
 use super::{Algorithm, Balancer, Candidates, Choice, WEIGHT_ONE};
-use crate::random::{GOLDEN, hash_bytes, mix};
+use crate::random::{GOLDEN, hash_address, mix};
 
 pub(super) const ALGORITHM: Algorithm = Algorithm {
     name: "hash",
@@ -102,16 +100,9 @@ fn on_circle(hash: u64) -> u32 {
     u32::try_from(hash >> 32).unwrap_or_default()
 }
 
-fn hash_address(address: SocketAddr) -> u64 {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) => ip.to_ipv6_mapped(),
-        IpAddr::V6(ip) => ip,
-    };
-    mix(hash_bytes(&ip.octets()) ^ u64::from(address.port()))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
     use std::sync::atomic::AtomicU64;
 
     use super::*;

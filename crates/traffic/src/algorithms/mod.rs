@@ -21,7 +21,7 @@ use std::time::Instant;
 use crate::endpoint::Endpoint;
 
 pub(crate) use self::peak_ewma::Cost;
-pub use self::settings::{Balance, HashKey};
+pub use self::settings::Balance;
 
 /// Every algorithm, by name.
 pub const ALGORITHMS: [Algorithm; 5] = [

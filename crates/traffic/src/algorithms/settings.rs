@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use http::HeaderName;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, MapAccess, Visitor};
@@ -11,7 +10,7 @@ use serde::{Deserialize, Deserializer};
 use tidegate_core::Request;
 
 use super::{Algorithm, consistent_hash, least_request, peak_ewma, random, round_robin};
-use crate::random::hash_bytes;
+use crate::hash_key::HashKey;
 
 /// How an endpoint is chosen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,17 +26,6 @@ pub enum Balance {
     /// In turn, by weight, evenly spread.
     #[default]
     RoundRobin,
-}
-
-/// What a consistent hash is taken of. A request that lacks it is hashed by its client address.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HashKey {
-    /// The client's address.
-    ClientIp,
-    /// The value of this header field.
-    Header(HeaderName),
-    /// The canonical path.
-    Path,
 }
 
 impl Balance {
@@ -57,21 +45,9 @@ impl Balance {
     #[must_use]
     pub fn key(&self, request: &Request<'_>) -> u64 {
         match self {
-            Self::Hash(HashKey::ClientIp) => client_hash(request),
-            Self::Hash(HashKey::Header(name)) => match request.headers().get(name) {
-                Some(value) => hash_bytes(value.as_bytes()),
-                None => client_hash(request),
-            },
-            Self::Hash(HashKey::Path) => hash_bytes(request.path.as_bytes()),
+            Self::Hash(key) => key.hash(request),
             Self::LeastRequest | Self::PeakEwma | Self::Random | Self::RoundRobin => 0,
         }
-    }
-}
-
-fn client_hash(request: &Request<'_>) -> u64 {
-    match request.client {
-        std::net::IpAddr::V4(ip) => hash_bytes(&ip.octets()),
-        std::net::IpAddr::V6(ip) => hash_bytes(&ip.octets()),
     }
 }
 
@@ -117,45 +93,6 @@ struct HashMap {
     hash: HashKey,
 }
 
-impl<'de> Deserialize<'de> for HashKey {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(HashKeyVisitor)
-    }
-}
-
-struct HashKeyVisitor;
-
-impl<'de> Visitor<'de> for HashKeyVisitor {
-    type Value = HashKey;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("client_ip, path, or a map such as `{ header: x-user }`")
-    }
-
-    fn visit_str<E: de::Error>(self, name: &str) -> Result<HashKey, E> {
-        match name {
-            "client_ip" => Ok(HashKey::ClientIp),
-            "path" => Ok(HashKey::Path),
-            "header" => Err(E::custom("header needs a name, such as `{ header: x-user }`")),
-            _ => Err(E::unknown_variant(name, &["client_ip", "path", "header"])),
-        }
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<HashKey, A::Error> {
-        let map = HeaderMap::deserialize(MapAccessDeserializer::new(map))?;
-        let name = map.header.parse().map_err(|_error| {
-            de::Error::custom(format_args!("`{}` is not a header name", map.header))
-        })?;
-        Ok(HashKey::Header(name))
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct HeaderMap {
-    header: String,
-}
-
 impl JsonSchema for Balance {
     fn inline_schema() -> bool {
         true
@@ -165,21 +102,12 @@ impl JsonSchema for Balance {
         "Balance".into()
     }
 
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "anyOf": [
                 { "enum": NAMES },
                 { "type": "object", "additionalProperties": false, "required": ["hash"],
-                  "properties": { "hash": {
-                    "description": "What the hash is taken of; a request that lacks it is \
-                        hashed by its client address.",
-                    "anyOf": [
-                        { "enum": ["client_ip", "path"] },
-                        { "type": "object", "additionalProperties": false,
-                          "required": ["header"],
-                          "properties": { "header": { "type": "string" } } },
-                    ],
-                } } },
+                  "properties": { "hash": generator.subschema_for::<HashKey>() } },
             ],
         })
     }
@@ -200,7 +128,7 @@ mod tests {
 
     #[test]
     fn balance_is_a_name_or_a_hash() {
-        let header = HeaderName::from_static("x-user");
+        let header = http::HeaderName::from_static("x-user");
         check(r#""round_robin""#, Ok(Balance::RoundRobin));
         check(r#""least_request""#, Ok(Balance::LeastRequest));
         check(r#""random""#, Ok(Balance::Random));

@@ -13,6 +13,7 @@ use super::{Changes, Members, Pool, ResolvedName, places};
 use crate::endpoint::Place;
 use crate::health::HealthCheck;
 use crate::settings::{EndpointAddress, UpstreamSettings, is_dns_name};
+use crate::sticky::Sticky;
 
 /// Weights above this would not balance any better.
 const MAX_WEIGHT: u32 = 65_535;
@@ -41,8 +42,13 @@ impl Pool {
             errors.extend(found.into_iter().map(|error| error.under(["health"])));
             None
         });
+        let sticky = settings.sticky.as_ref().map(|sticky| Sticky::compile(name, sticky));
+        let sticky = sticky.transpose().unwrap_or_else(|found| {
+            errors.extend(found.into_iter().map(|error| error.under(["sticky"])));
+            None
+        });
         if errors.is_empty() {
-            Ok(Self::new(name, settings, health, previous))
+            Ok(Self::new(name, settings, health, previous).with_sticky(sticky))
         } else {
             Err(errors)
         }
@@ -66,6 +72,7 @@ impl Pool {
             name: name.into(),
             settings: settings.clone(),
             health,
+            sticky: None,
             fixed,
             names,
             members: ArcSwap::from_pointee(members),
@@ -73,6 +80,14 @@ impl Pool {
             in_flight: previous.map(|pool| Arc::clone(&pool.in_flight)).unwrap_or_default(),
             changes: Mutex::new(Changes { resolved, rebuilt: None }),
         }
+    }
+
+    fn with_sticky(mut self, sticky: Option<Sticky>) -> Self {
+        if let Some(sticky) = &sticky {
+            sticky.know(&self.endpoints());
+        }
+        self.sticky = sticky;
+        self
     }
 }
 

@@ -20,6 +20,7 @@ use crate::endpoint::{Endpoint, Lease, Place};
 use crate::health::{HealthCheck, Outcome, Transition};
 use crate::random::below;
 use crate::settings::UpstreamSettings;
+use crate::sticky::Sticky;
 
 /// The endpoints of one upstream.
 #[derive(Debug)]
@@ -27,6 +28,7 @@ pub struct Pool {
     name: Arc<str>,
     settings: UpstreamSettings,
     health: Option<HealthCheck>,
+    sticky: Option<Sticky>,
     fixed: Box<[Place]>,
     names: Box<[ResolvedName]>,
     members: ArcSwap<Members>,
@@ -43,6 +45,9 @@ pub struct Pick<'a> {
     pub key: u64,
     /// The time now.
     pub now: Instant,
+    /// The endpoint that the client is bound to, as [`Sticky::read`] told: it is chosen if it is
+    /// available and was not tried.
+    pub prefer: Option<SocketAddr>,
     /// A random word.
     pub random: u64,
     /// The endpoints that were tried for this request.
@@ -88,6 +93,18 @@ impl Pool {
         self.health.as_ref()
     }
 
+    /// The sticky sessions; `None` if clients are not bound to endpoints.
+    #[must_use]
+    pub fn sticky(&self) -> Option<&Sticky> {
+        self.sticky.as_ref()
+    }
+
+    /// Whether any endpoint can serve.
+    #[must_use]
+    pub fn is_available(&self) -> bool {
+        self.members.load().available.iter().any(|endpoint| endpoint.is_available())
+    }
+
     /// The hash of the request's balancing key; 0 if the algorithm uses none.
     #[must_use]
     pub fn key(&self, request: &Request<'_>) -> u64 {
@@ -99,11 +116,13 @@ impl Pool {
     #[must_use]
     pub fn pick(&self, pick: &Pick<'_>) -> Option<Lease> {
         let members = self.members.load();
-        let Pick { key, now, random, tried } = *pick;
+        let Pick { key, now, prefer, random, tried } = *pick;
+        let bound = prefer.and_then(|address| members.bound(address, tried));
         let (endpoints, turns) = (&members.available, &self.turns);
         let in_flight = self.in_flight.load(Ordering::Relaxed);
         let choice = Choice { endpoints, key, random, now, in_flight, tried, turns };
-        members.pick(&choice).map(|endpoint| Lease::new(endpoint, &self.in_flight))
+        let endpoint = bound.or_else(|| members.pick(&choice))?;
+        Some(Lease::new(endpoint, &self.in_flight))
     }
 
     /// All endpoints, drained and unhealthy ones too.
@@ -131,7 +150,11 @@ impl Pool {
             _ => return false,
         }
         let places = places(&self.fixed, &self.names, &changes.resolved);
-        self.rebuild(&self.members.load().carry(places, self.health.is_some()));
+        let all = self.members.load().carry(places, self.health.is_some());
+        if let Some(sticky) = &self.sticky {
+            sticky.know(&all);
+        }
+        self.rebuild(&all);
         true
     }
 
@@ -216,6 +239,12 @@ impl Members {
     fn is_stale(&self, place: usize) -> bool {
         let available = self.all.get(place).map(|endpoint| endpoint.is_available());
         available != self.included.get(place).copied()
+    }
+
+    /// The endpoint at `address`, if it can serve and was not tried.
+    fn bound(&self, address: SocketAddr, tried: &[SocketAddr]) -> Option<&Arc<Endpoint>> {
+        let endpoint = self.all.get(self.place(address)?)?;
+        (endpoint.is_available() && !tried.contains(&address)).then_some(endpoint)
     }
 
     /// The balancer's choice. Should it find none (the health of many turned a moment ago, or the
