@@ -149,6 +149,8 @@ fn event(client: IpAddr) -> Event<'static> {
         reason: None,
         evidence: None,
         attempts: 1,
+        retries: &[],
+        hedge: None,
         request_bytes: 0,
         response_bytes: 4_096,
         duration: Duration::from_micros(12_345),

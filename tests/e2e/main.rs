@@ -18,6 +18,7 @@ mod examples;
 mod filters;
 mod grpc;
 mod guards;
+mod hedging;
 mod http2;
 mod life;
 mod limits;

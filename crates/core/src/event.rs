@@ -58,6 +58,10 @@ pub struct Event<'a> {
     pub evidence: Option<&'a str>,
     /// Attempts on upstream endpoints; 0 if it was never tried.
     pub attempts: u32,
+    /// Why each of them but the last failed, in their order: codes of retry causes.
+    pub retries: &'a [&'a str],
+    /// Whether a slow try was hedged, and the second request `won` or `lost`.
+    pub hedge: Option<&'static str>,
     /// Body bytes received from the client.
     pub request_bytes: u64,
     /// Body bytes sent to the client.

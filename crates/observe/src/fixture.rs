@@ -37,6 +37,8 @@ pub(crate) fn event() -> Event<'static> {
         reason: None,
         evidence: None,
         attempts: 1,
+        retries: &[],
+        hedge: None,
         request_bytes: 10,
         response_bytes: 1_000,
         duration: Duration::from_micros(12_345),

@@ -18,6 +18,6 @@ pub use access_log::{
 };
 pub use metrics::{
     AbortedConnection, BuildInfo, CONTENT_TYPE, EndpointMetrics, InFlight, ListenerMetrics,
-    Metrics, OpenConnection, RateLimitTable, RefusedConnection, RouteMetrics, TlsFailure,
-    UpstreamMetrics,
+    Metrics, OpenConnection, RETRY_REASONS, RateLimitTable, RefusedConnection, RouteMetrics,
+    TlsFailure, UpstreamMetrics,
 };

@@ -51,7 +51,7 @@ pub(crate) async fn inspect(
 
 /// Reads the body into Pingora's replay buffer and returns a copy, at most a chunk longer than
 /// `limit`; false if more would follow.
-async fn read_whole(
+pub(crate) async fn read_whole(
     session: &mut Session,
     ctx: &Context,
     limit: usize,
@@ -129,6 +129,6 @@ fn unreadable(mut error: Box<Error>, ctx: &Context) -> Denial {
     Denial::new(ctx.reason(&error)).with_evidence(error.to_string())
 }
 
-fn content_length(head: &Parts) -> Option<u64> {
+pub(crate) fn content_length(head: &Parts) -> Option<u64> {
     head.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }

@@ -16,11 +16,12 @@ use tidegate_engine::Admitted;
 use tidegate_engine::snapshot::{Route, Timeouts};
 use tidegate_observe::InFlight;
 use tidegate_traffic::Lease;
+use tidegate_traffic::retry::{Cause, RetryPermit};
 
 use crate::connection::{Broken, Connection};
 use crate::edge::{Edge, Live};
 use crate::faults;
-use crate::lanes::Lane;
+use crate::lanes::{Lane, Upstream};
 use crate::request_id::RequestId;
 
 /// One request on its way. Pingora makes it before the head is known, so everything starts empty.
@@ -73,7 +74,28 @@ pub(crate) struct Journey {
     pub(crate) lease: Option<Lease>,
     /// The endpoints that were tried, the present one last.
     pub(crate) tried: Vec<SocketAddr>,
+    /// When the first try began.
     pub(crate) started: Option<Instant>,
+    /// When the present try began, until its endpoint is told what became of it.
+    pub(crate) try_started: Option<Instant>,
+    /// Tries so far, those on stale connections included.
+    pub(crate) attempts: u32,
+    /// Retries so far that count against `retries.attempts`.
+    pub(crate) made: u8,
+    /// Stale connections so far.
+    pub(crate) stale: u8,
+    /// Why each try but the last failed.
+    pub(crate) retried: Vec<Cause>,
+    /// The leave for the present try, if it is a retry.
+    pub(crate) permit: Option<RetryPermit>,
+    /// Until the next try.
+    pub(crate) pause: Duration,
+    /// The balancing key.
+    pub(crate) key: u64,
+    /// Whether a second request was sent, and won.
+    pub(crate) hedged: Option<bool>,
+    /// Whether the exchange is ours and not Pingora's.
+    pub(crate) exchanged: bool,
     /// Until the upstream's response header.
     pub(crate) waited: Option<Duration>,
     pub(crate) reused: bool,
@@ -128,6 +150,17 @@ impl Context {
         self.route.as_ref().map(|route| route.timeouts)
     }
 
+    /// Where the request goes, if its route has an upstream.
+    pub(crate) fn upstream(&self) -> Option<&Arc<Upstream>> {
+        self.lane.as_ref()?.upstream.as_ref()
+    }
+
+    /// When the request's total time is over.
+    pub(crate) fn end(&self) -> Option<Instant> {
+        let total = self.timeouts()?.total?;
+        self.arrival.as_ref().map(|arrival| arrival.received_at + total)
+    }
+
     /// What an error means, with what the connection knows about it.
     pub(crate) fn reason(&self, error: &Error) -> Reason {
         let broken = self.arrival.as_ref().and_then(|arrival| arrival.connection.broken());
@@ -176,8 +209,10 @@ impl Context {
             Some(found) => found.dry_run_limits.iter().map(AsRef::as_ref).collect(),
             None => self.admitted.iter().flat_map(Admitted::dry_run_limits).collect(),
         };
+        let retries: Vec<&str> = self.journey.retried.iter().map(|cause| cause.code()).collect();
         let event = complete(self.event(arrival, edge.clock().now()));
         let event = Event {
+            retries: &retries,
             waf: found.as_ref().or(refused.and_then(|found| found.waf.as_ref())),
             dry_run_limits: &dry_run_limits,
             ..event
@@ -222,7 +257,9 @@ impl Context {
             upstream_status: self.journey.status,
             reason: self.failure.as_ref().map(|failure| failure.reason),
             evidence: self.failure.as_ref().and_then(|failure| failure.evidence.as_deref()),
-            attempts: u32::try_from(self.journey.tried.len()).unwrap_or(u32::MAX),
+            attempts: self.journey.attempts,
+            retries: &[],
+            hedge: self.journey.hedged.map(|won| if won { "won" } else { "lost" }),
             request_bytes: self.request_bytes,
             response_bytes: 0,
             duration,

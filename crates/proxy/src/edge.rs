@@ -47,8 +47,9 @@ impl Live {
     pub(crate) fn prepare(
         snapshot: Snapshot,
         metrics: &Metrics,
+        previous: Option<&Self>,
     ) -> Result<Self, Vec<SettingsError>> {
-        let lanes = Lanes::prepare(&snapshot, metrics)?;
+        let lanes = Lanes::prepare(&snapshot, metrics, previous.map(|live| &live.lanes))?;
         let rules = reading_rules(snapshot.settings());
         Ok(Self { snapshot, lanes, rules })
     }
@@ -192,6 +193,8 @@ impl Edge {
             reason: Some(denial.reason),
             evidence: denial.evidence.as_deref(),
             attempts: 0,
+            retries: &[],
+            hedge: None,
             request_bytes: 0,
             response_bytes: 0,
             duration: std::time::Duration::ZERO,

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Version, header};
+use pingora_core::connectors::http::Connector;
 use pingora_core::protocols::Digest;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_error::{Error, ErrorType, Result};
@@ -19,23 +20,23 @@ use tidegate_core::{Denial, Reason};
 use tidegate_engine::admit;
 use tidegate_engine::pipeline::Refused;
 use tidegate_engine::snapshot::Action;
-use tidegate_traffic::{Pick, random};
 
+use crate::attempt::{self, Ended};
 use crate::body;
 use crate::connection::Connection;
 use crate::context::{Arrival, Context, Findings};
 use crate::edge::{Edge, Live};
-use crate::protocols;
+use crate::exchange;
 use crate::request_id::RequestId;
 use crate::respond;
+use crate::retry;
 use crate::upstream_head;
-
-/// A pool without healthy endpoints, as an error for Pingora to pass on.
-const NO_ENDPOINT: ErrorType = ErrorType::Custom("no healthy endpoint");
 
 /// The proxy's behaviour.
 pub(crate) struct Gateway {
     edge: Arc<Edge>,
+    /// Connects the exchanges that are not Pingora's.
+    connector: Arc<Connector>,
 }
 
 /// What became of a request that was not refused.
@@ -47,8 +48,16 @@ enum Next {
 }
 
 impl Gateway {
-    pub(crate) fn new(edge: Arc<Edge>) -> Self {
-        Self { edge }
+    pub(crate) fn new(edge: Arc<Edge>, connector: Arc<Connector>) -> Self {
+        Self { edge, connector }
+    }
+
+    pub(crate) fn edge(&self) -> &Edge {
+        &self.edge
+    }
+
+    pub(crate) fn connector(&self) -> &Arc<Connector> {
+        &self.connector
     }
 
     /// From the head to the decision.
@@ -204,50 +213,31 @@ impl ProxyHttp for Gateway {
         }
     }
 
+    async fn proxy_upstream_filter(
+        &self,
+        session: &mut Session,
+        ctx: &mut Context,
+    ) -> Result<bool> {
+        ctx.journey.exchanged = exchange::takes(session, ctx);
+        if ctx.journey.exchanged {
+            exchange::run(self, session, ctx).await?;
+        }
+        Ok(!ctx.journey.exchanged)
+    }
+
     async fn upstream_peer(
         &self,
         session: &mut Session,
         ctx: &mut Context,
     ) -> Result<Box<HttpPeer>> {
+        let peer = attempt::begin(&self.edge, session, ctx).await?;
         let now = self.edge.clock().now();
-        let lane = ctx.lane.clone();
-        let (Some(arrival), Some(upstream), Some(timeouts)) =
-            (&ctx.arrival, lane.as_ref().and_then(|lane| lane.upstream.as_ref()), ctx.timeouts())
-        else {
-            return Error::e_explain(ErrorType::InternalError, "a request without an upstream");
-        };
-        // The endpoint of a failed attempt is free again.
-        ctx.journey.lease = None;
-        ctx.request_bytes = 0;
-        let pool = &upstream.pool;
-        let key = pool.key(&arrival.request(session.req_header()));
-        let pick =
-            Pick { key, now, prefer: None, random: random::next(), tried: &ctx.journey.tried };
-        let Some(lease) = pool.pick(&pick) else {
-            ctx.fail(Reason::NoHealthyUpstream, None);
-            return Error::e_explain(NO_ENDPOINT, pool.name().to_owned());
-        };
-        let previous = ctx.journey.tried.last();
-        if let Some(failed) = previous.and_then(|last| upstream.metrics.endpoint(*last)) {
-            failed.attempt_failed();
-        }
-        if let Some(total) = timeouts.total.filter(|_| ctx.journey.started.is_none()) {
-            protocols::end_stream_at(arrival.received_at + total);
-        }
-        ctx.journey.started.get_or_insert(now);
-        ctx.journey.in_flight.get_or_insert_with(|| upstream.metrics.request_started());
-        ctx.journey.tried.push(lease.address());
-        let peer = match arrival.target.upgrade {
-            Upgrade::WebSocket => upstream.dialer.upgrade_peer(&lease, &timeouts),
-            Upgrade::Absent | Upgrade::Ignored => upstream.dialer.peer(&lease, &timeouts),
-        };
-        ctx.journey.lease = Some(lease);
         if session.is_body_empty() {
             await_first_byte(ctx, now);
         } else {
             set_deadline(ctx, now, None);
         }
-        Ok(Box::new(peer))
+        Ok(peer)
     }
 
     async fn connected_to_upstream(
@@ -303,6 +293,13 @@ impl ProxyHttp for Gateway {
         if response.status.is_informational() && response.status != 101 {
             return Ok(());
         }
+        if response.status != 101 && retry::refuses_answer(&self.edge, session, ctx, response) {
+            attempt::ended(ctx, Ended::Answered(response.status.as_u16()), now);
+            let mut refused = Error::new(retry::ANSWER_REFUSED);
+            refused.set_retry(true);
+            return Err(refused.into_up());
+        }
+        attempt::ended(ctx, Ended::Answered(response.status.as_u16()), now);
         ctx.journey.status = Some(response.status.as_u16());
         ctx.journey.waited =
             ctx.journey.started.map(|started| now.saturating_duration_since(started));
@@ -347,17 +344,25 @@ impl ProxyHttp for Gateway {
 
     fn fail_to_connect(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         _peer: &HttpPeer,
         ctx: &mut Context,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        if let Some(lease) = &ctx.journey.lease {
-            lease.record_failure();
-        }
         error.as_up();
-        let retries = ctx.route.as_ref().map_or(0, |route| route.retries.attempts.into());
-        error.set_retry(ctx.journey.tried.len() <= retries);
+        retry::after_failure(&self.edge, session, ctx, false, &mut error);
+        error
+    }
+
+    fn error_while_proxy(
+        &self,
+        _peer: &HttpPeer,
+        session: &mut Session,
+        mut error: Box<Error>,
+        ctx: &mut Context,
+        reused: bool,
+    ) -> Box<Error> {
+        retry::after_failure(&self.edge, session, ctx, reused, &mut error);
         error
     }
 
@@ -379,6 +384,7 @@ impl ProxyHttp for Gateway {
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Context) {
         clear_deadline(ctx);
+        attempt::ended(ctx, Ended::Canceled, self.edge.clock().now());
         if let Some(error) = error {
             // A client that leaves halfway through a response did not wait for its end.
             let reason = ctx.reason(error);
@@ -404,14 +410,16 @@ impl ProxyHttp for Gateway {
 }
 
 /// A refusal while the body passes: the upstream has the head already.
-fn refused_midway(ctx: &mut Context, denial: &Denial) -> Box<Error> {
+pub(crate) fn refused_midway(ctx: &mut Context, denial: &Denial) -> Box<Error> {
     ctx.failure.get_or_insert_with(|| denial.into());
     Error::explain(ErrorType::Custom("refused while the body passed"), denial.reason.code())
 }
 
 /// From now on the upstream owes its first byte.
 fn await_first_byte(ctx: &Context, now: Instant) {
-    let wait = ctx.timeouts().map(|timeouts| timeouts.first_byte);
+    // Our own exchange has a timer for it that leaves the client's connection alone.
+    let ours = ctx.journey.exchanged;
+    let wait = ctx.timeouts().map(|timeouts| timeouts.first_byte).filter(|_| !ours);
     set_deadline(ctx, now, wait);
 }
 

@@ -9,6 +9,7 @@ use tidegate_engine::Snapshot;
 use tidegate_engine::snapshot::{Action, Route};
 use tidegate_observe::{Metrics, RouteMetrics, UpstreamMetrics};
 use tidegate_traffic::Pool;
+use tidegate_traffic::retry::RetryBudget;
 
 use crate::upstream_peer::Dialer;
 
@@ -23,6 +24,8 @@ pub(crate) struct Upstream {
     pub(crate) pool: Arc<Pool>,
     pub(crate) dialer: Dialer,
     pub(crate) metrics: Arc<UpstreamMetrics>,
+    /// Outlives reloads, as the retries that it counts do.
+    pub(crate) budget: Arc<RetryBudget>,
 }
 
 /// The handles of all routes.
@@ -39,6 +42,7 @@ impl Lanes {
     pub(crate) fn prepare(
         snapshot: &Snapshot,
         metrics: &Metrics,
+        previous: Option<&Self>,
     ) -> Result<Self, Vec<SettingsError>> {
         let mut errors = Vec::new();
         let mut upstreams = FxHashMap::default();
@@ -46,7 +50,9 @@ impl Lanes {
             match Dialer::load(name, pool.settings()) {
                 Ok(dialer) => {
                     let metrics = metrics.upstream(name);
-                    let upstream = Upstream { pool: Arc::clone(pool), dialer, metrics };
+                    let before = previous.and_then(|lanes| lanes.upstream(name));
+                    let budget = before.map_or_else(Arc::default, |old| Arc::clone(&old.budget));
+                    let upstream = Upstream { pool: Arc::clone(pool), dialer, metrics, budget };
                     upstream.show_endpoints();
                     upstreams.insert(name.clone(), Arc::new(upstream));
                 }
@@ -90,6 +96,7 @@ impl Upstream {
         let endpoints = self.pool.endpoints();
         let addresses: Vec<_> = endpoints.iter().map(|endpoint| endpoint.address()).collect();
         self.metrics.set_endpoints(&addresses);
+        self.metrics.set_retries(self.budget.running(), self.budget.refused());
         for endpoint in endpoints.iter() {
             if let Some(metrics) = self.metrics.endpoint(endpoint.address()) {
                 metrics.set_healthy(endpoint.is_healthy());

@@ -5,16 +5,19 @@
 //! that `tidegate-engine` could decide without a socket.
 
 mod admin;
+mod attempt;
 mod body;
 mod client_stream;
 mod connection;
 mod context;
 mod edge;
+mod exchange;
 mod faults;
 mod framing;
 mod gateway;
 mod h2_watch;
 mod health;
+mod hedge;
 mod lanes;
 mod life;
 mod listener;
@@ -23,6 +26,7 @@ mod proxy_protocol;
 mod request_id;
 mod resolve;
 mod respond;
+mod retry;
 mod serve;
 mod signals;
 mod sockets;

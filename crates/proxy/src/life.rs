@@ -149,7 +149,8 @@ impl Process {
                 Ok((address, reception, socket))
             })
             .collect::<Result<_, ServeError>>()?;
-        let live = Live::prepare(snapshot, edge.metrics()).map_err(|found| config.errors(found))?;
+        let live = Live::prepare(snapshot, edge.metrics(), Some(&edge.live()))
+            .map_err(|found| config.errors(found))?;
         Ok(Prepared { live, listeners, access_log })
     }
 

@@ -8,6 +8,8 @@ use std::task::Poll;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use pingora_core::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream};
+use pingora_core::connectors::ConnectorOptions;
+use pingora_core::connectors::http::Connector;
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v2::server::H2Options;
 use pingora_core::server::ShutdownWatch;
@@ -78,7 +80,9 @@ impl Protocols {
             upstream_keepalive_pool_size: UPSTREAM_IDLE_CONNECTIONS / threads.max(1),
             ..ServerConf::default()
         };
-        let mut proxy = HttpProxy::new(Gateway::new(edge.clone()), Arc::new(conf));
+        let own = ConnectorOptions::new(UPSTREAM_IDLE_CONNECTIONS);
+        let connector = Arc::new(Connector::new(Some(own)));
+        let mut proxy = HttpProxy::new(Gateway::new(edge.clone(), connector), Arc::new(conf));
         let mut options = HttpServerOptions::default();
         // CONNECT shall reach our pipeline, which refuses it like any other method.
         options.allow_connect_method_proxying = true;

@@ -155,7 +155,7 @@ pub fn check(source: &ConfigSource) -> Result<Config, ServeError> {
     let snapshot = Snapshot::compile(&config, None)?;
     let mut found = life::receptions(&crypto, &snapshot).err().unwrap_or_default();
     let metrics = Metrics::new(BuildInfo { version: "", revision: "" });
-    found.extend(Live::prepare(snapshot, &metrics).err().unwrap_or_default());
+    found.extend(Live::prepare(snapshot, &metrics, None).err().unwrap_or_default());
     if found.is_empty() { Ok(config) } else { Err(config.errors(found).into()) }
 }
 
@@ -191,7 +191,7 @@ async fn run(options: ServeOptions, start: Start) -> Result<(), ServeError> {
     let admin = sockets::bind(admin_address, Some(&mut inherited))?;
     drop(inherited);
     let access_log = AccessLog::start(&snapshot.settings().access_log, metrics.access_log_stats())?;
-    let live = Live::prepare(snapshot, &metrics).map_err(|found| config.errors(found))?;
+    let live = Live::prepare(snapshot, &metrics, None).map_err(|found| config.errors(found))?;
     let edge = Arc::new(Edge::new(live, metrics, access_log, Clock::System));
     let (draining, drains) = watch::channel(false);
     let (commands, orders) = mpsc::channel(4);

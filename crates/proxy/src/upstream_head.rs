@@ -4,9 +4,9 @@
 //! Trusted fields are written here and nowhere earlier: a client's own `Connection` field could
 //! strip what is added before Pingora removes the hop-by-hop fields.
 
-use http::uri::{Authority, PathAndQuery};
+use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderName, HeaderValue, StatusCode, Uri, Version, header};
-use pingora_error::{ErrorType, OrErr, Result};
+use pingora_error::{Error, ErrorType, OrErr, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 use tidegate_core::forwarded::{DISTRUSTED_FIELDS, Hop};
@@ -96,6 +96,66 @@ fn join_cookies(upstream: &mut RequestHeader) -> Result<()> {
     let joined = HeaderValue::from_bytes(&joined.join(&b"; "[..]))
         .or_err(ErrorType::InvalidHTTPHeader, "the cookies")?;
     upstream.insert_header(header::COOKIE, joined)
+}
+
+/// Removes what the client says about its own connection (RFC 9110 §7.6.1), as Pingora does where
+/// the exchange is its own.
+///
+/// # Errors
+/// The client's `Connection` names a field that says where the request belongs or who sent it.
+pub(crate) fn strip_hop_by_hop(request: &mut RequestHeader) -> Result<()> {
+    const KEPT: [&str; 4] = ["host", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"];
+    let values = request.headers.get_all(header::CONNECTION);
+    let named = values.iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    let named: Vec<HeaderName> = named
+        .map(<[u8]>::trim_ascii)
+        .filter(|name| !name.is_empty())
+        .map(HeaderName::from_bytes)
+        .collect::<std::result::Result<_, _>>()
+        .or_err(ErrorType::InvalidHTTPHeader, "Connection names what is no field")?;
+    if named.iter().any(|name| KEPT.contains(&name.as_str())) {
+        return Error::e_explain(ErrorType::InvalidHTTPHeader, "Connection names a vital field");
+    }
+    let own = [
+        "connection",
+        "http2-settings",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    ];
+    let own = |name: &&HeaderName| own.contains(&name.as_str()) || named.contains(name);
+    let gone: Vec<HeaderName> = request.headers.keys().filter(own).cloned().collect();
+    for name in &gone {
+        request.remove_header(name);
+    }
+    Ok(())
+}
+
+/// Puts host and version where the upstream's protocol has them: in the target of HTTP/2, in a
+/// field of HTTP/1.1.
+pub(crate) fn suit_upstream(request: &mut RequestHeader, h2: bool, tls: bool) -> Result<()> {
+    if !h2 {
+        request.set_version(Version::HTTP_11);
+        let authority = request.uri.authority().map(|authority| authority.as_str().to_owned());
+        if let Some(host) = authority.filter(|_| !request.headers.contains_key(header::HOST)) {
+            request.insert_header(header::HOST, host)?;
+        }
+        return Ok(());
+    }
+    request.set_version(Version::HTTP_2);
+    let mut parts = request.uri.clone().into_parts();
+    if let Some(host) = request.remove_header(&header::HOST) {
+        let host = Authority::try_from(host.as_bytes());
+        parts.authority = Some(host.or_err(ErrorType::InvalidHTTPHeader, "the host")?);
+    }
+    parts.scheme = Some(if tls { Scheme::HTTPS } else { Scheme::HTTP });
+    request.set_uri(Uri::from_parts(parts).or_err(ErrorType::InvalidHTTPHeader, "the target")?);
+    Ok(())
 }
 
 fn write_forwarded(

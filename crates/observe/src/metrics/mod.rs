@@ -13,6 +13,7 @@ mod live;
 mod process;
 mod rate_limits;
 mod reloads;
+mod retries;
 mod routes;
 mod upstreams;
 mod waf;
@@ -33,6 +34,7 @@ pub use self::listeners::{
 use self::live::Live;
 pub use self::rate_limits::RateLimitTable;
 use self::reloads::Reloads;
+pub use self::retries::RETRY_REASONS;
 pub use self::routes::RouteMetrics;
 pub use self::upstreams::{EndpointMetrics, UpstreamMetrics};
 use self::waf::RuleMatches;

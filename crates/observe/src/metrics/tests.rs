@@ -71,13 +71,13 @@ fn check_outcome(reason: Option<Reason>, upstream_status: Option<u16>, expected:
     let metrics = metrics();
     let (route, upstream) = (metrics.route("r"), metrics.upstream("u"));
     upstream.set_endpoints(&[endpoint(11)]);
-    let event = Event { reason, upstream_status, attempts: 3, ..event() };
+    let event = Event { reason, upstream_status, attempts: 2, retries: &["reset"], ..event() };
     metrics.record(&event, &route, Some(&upstream));
     let series = format!(
         r#"tidegate_upstream_requests_total{{upstream="u",endpoint="10.0.1.11:8080",outcome="{expected}"}}"#
     );
     check(&metrics, &series, 1.0);
-    check(&metrics, r#"tidegate_upstream_retries_total{upstream="u"}"#, 2.0);
+    check(&metrics, r#"tidegate_upstream_retries_total{upstream="u",reason="reset"}"#, 1.0);
 }
 
 #[test]
@@ -305,7 +305,8 @@ fn everything() -> Metrics {
         dry_run_limits: &limits,
         ..event()
     };
-    metrics.record(&event(), &route, Some(&upstream));
+    let hedged = Event { retries: &["reset"], hedge: Some("won"), ..event() };
+    metrics.record(&hedged, &route, Some(&upstream));
     metrics.record(&refused, &route, Some(&upstream));
     waf.detect_only = true;
     metrics.record(&Event { waf: Some(&waf), ..event() }, &route, Some(&upstream));

@@ -12,15 +12,16 @@ use tidegate_core::reason::Fault;
 
 use super::family::{Count, Families, histogram};
 use super::live::OTHER;
+use super::retries::RetryCounts;
 use super::{InFlight, running};
 
 /// The series of one upstream, resolved when the configuration is compiled.
 #[derive(Debug)]
 pub struct UpstreamMetrics {
-    name: Box<str>,
+    pub(super) name: Box<str>,
     duration: Histogram,
     in_flight: Arc<AtomicI64>,
-    retries: Count,
+    pub(super) retries: RetryCounts,
     new_connections: Count,
     reused_connections: Count,
     endpoints: ArcSwap<Vec<Arc<EndpointMetrics>>>,
@@ -53,7 +54,7 @@ impl UpstreamMetrics {
             name: name.into(),
             duration: histogram(&DURATION_BOUNDS),
             in_flight: Arc::default(),
-            retries: Count::default(),
+            retries: RetryCounts::default(),
             new_connections: Count::default(),
             reused_connections: Count::default(),
             endpoints: ArcSwap::default(),
@@ -120,8 +121,19 @@ impl UpstreamMetrics {
         InFlight::new(&self.in_flight)
     }
 
+    /// Requests that run on the upstream now.
+    #[must_use]
+    pub fn running(&self) -> i64 {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Says how many retries run now, and how many there was no budget for so far.
+    pub fn set_retries(&self, running: u32, exhausted: u64) {
+        self.retries.set(running, exhausted);
+    }
+
     pub(super) fn record(&self, event: &Event<'_>) {
-        self.retries.add(u64::from(event.attempts.saturating_sub(1)));
+        self.retries.record(event);
         if let Some(duration) = event.upstream_duration {
             self.duration.observe(duration.as_secs_f64());
         }
@@ -173,6 +185,11 @@ impl EndpointMetrics {
         self.failed.add(1);
     }
 
+    /// Counts an attempt that was answered with an error and is followed by another one.
+    pub fn attempt_answered_badly(&self) {
+        self.server_error.add(1);
+    }
+
     fn outcome(&self, event: &Event<'_>) -> &Count {
         let failed = event.reason.is_some_and(|reason| reason.fault() == Fault::Upstream);
         match event.upstream_status {
@@ -204,15 +221,7 @@ pub(super) fn show(upstreams: &[Arc<UpstreamMetrics>], families: &mut Families) 
             }
         },
     );
-    families.counters(
-        "tidegate_upstream_retries_total",
-        "Further attempts after one that failed.",
-        |family| {
-            for upstream in upstreams {
-                family.counter(&[("upstream", &upstream.name)], upstream.retries.value());
-            }
-        },
-    );
+    super::retries::show(upstreams, families);
     families.counters("tidegate_upstream_connection_uses_total", "Answered requests by whether their connection to the upstream was kept from an earlier one.", |family| {
     for upstream in upstreams {
         let name = &*upstream.name;

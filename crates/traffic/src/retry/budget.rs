@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn threads_cannot_take_more_than_there_is() {
         let budget = Arc::new(RetryBudget::default());
-        let most = std::sync::atomic::AtomicU32::new(0);
+        let most = AtomicU32::new(0);
         std::thread::scope(|scope| {
             for _thread in 0..4 {
                 scope.spawn(|| {

@@ -9,7 +9,6 @@ mod settings;
 use std::time::Duration;
 
 use http::{HeaderName, Method};
-use rustc_hash::FxHashSet;
 use tidegate_core::SettingsError;
 
 pub use self::budget::{RetryBudget, RetryPermit};
@@ -91,18 +90,7 @@ pub struct Retries {
     pub budget: BudgetSettings,
     non_idempotent: bool,
     backoff: BackoffSettings,
-    connect_failure: bool,
-    reset: bool,
-    timeout: bool,
-    bad_response: bool,
-    statuses: Statuses,
-}
-
-/// Which answers are tried again.
-#[derive(Clone, Debug, Default, PartialEq)]
-struct Statuses {
-    server_errors: bool,
-    listed: FxHashSet<u16>,
+    on: Box<[RetryOn]>,
 }
 
 impl Retries {
@@ -116,11 +104,7 @@ impl Retries {
             budget: BudgetSettings::default(),
             non_idempotent: false,
             backoff: BackoffSettings::default(),
-            connect_failure: false,
-            reset: false,
-            timeout: false,
-            bad_response: false,
-            statuses: Statuses::default(),
+            on: Box::default(),
         }
     }
 
@@ -134,16 +118,6 @@ impl Retries {
         if !errors.is_empty() {
             return Err(errors);
         }
-        let on = |wanted: RetryOn| settings.on.contains(&wanted);
-        let mut statuses =
-            Statuses { server_errors: on(RetryOn::ServerError), ..Default::default() };
-        if on(RetryOn::GatewayError) {
-            statuses.listed.extend([502, 503, 504]);
-        }
-        statuses.listed.extend(settings.on.iter().filter_map(|on| match on {
-            RetryOn::Status(status) => Some(*status),
-            _ => None,
-        }));
         Ok(Self {
             attempts: settings.attempts,
             per_try_timeout: settings.per_try_timeout.map(|span| span.0),
@@ -151,11 +125,7 @@ impl Retries {
             budget: settings.budget,
             non_idempotent: settings.non_idempotent,
             backoff: settings.backoff,
-            connect_failure: on(RetryOn::ConnectFailure),
-            reset: on(RetryOn::Reset),
-            timeout: on(RetryOn::PerTryTimeout),
-            bad_response: on(RetryOn::GatewayError) || on(RetryOn::ServerError),
-            statuses,
+            on: settings.on.clone().into(),
         })
     }
 
@@ -163,8 +133,12 @@ impl Retries {
     #[must_use]
     pub fn retries_status(&self, status: u16) -> bool {
         self.attempts > 0
-            && ((self.statuses.server_errors && (500..600).contains(&status))
-                || self.statuses.listed.contains(&status))
+            && self.on.iter().any(|on| match on {
+                RetryOn::GatewayError => (502..=504).contains(&status),
+                RetryOn::ServerError => (500..=599).contains(&status),
+                RetryOn::Status(listed) => *listed == status,
+                RetryOn::ConnectFailure | RetryOn::PerTryTimeout | RetryOn::Reset => false,
+            })
     }
 
     /// Whether a request that failed for `cause` may be sent again. `repeatable` says what
@@ -174,13 +148,14 @@ impl Retries {
     /// nobody knows whether the request arrived, it has to be repeatable.
     #[must_use]
     pub fn allows(&self, cause: Cause, repeatable: bool) -> bool {
+        let on = |wanted: RetryOn| self.on.contains(&wanted);
         let wanted = match cause {
-            Cause::ConnectFailure => self.connect_failure,
-            Cause::BadResponse => self.bad_response,
-            Cause::Reset => self.reset,
+            Cause::ConnectFailure => on(RetryOn::ConnectFailure),
+            Cause::BadResponse => on(RetryOn::GatewayError) || on(RetryOn::ServerError),
+            Cause::Reset => on(RetryOn::Reset),
             Cause::Refused | Cause::StaleConnection => true,
             Cause::Status(status) => self.retries_status(status),
-            Cause::Timeout => self.timeout,
+            Cause::Timeout => on(RetryOn::PerTryTimeout),
         };
         wanted && (repeatable || cause.is_harmless())
     }
@@ -221,37 +196,48 @@ mod tests {
         Retries::compile(&serde_json::from_str(json).unwrap()).unwrap()
     }
 
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum Again {
+        /// Whatever the request.
+        Always,
+        /// If it is repeatable.
+        Safe,
+        Never,
+    }
+
     #[track_caller]
-    fn check(json: &str, cause: Cause, repeatable: bool, expected: bool) {
-        assert_eq!(retries(json).allows(cause, repeatable), expected, "{json} {cause:?}");
+    fn check(json: &str, cause: Cause, expected: Again) {
+        let retries = retries(json);
+        let found = match [true, false].map(|repeatable| retries.allows(cause, repeatable)) {
+            [true, true] => Again::Always,
+            [true, false] => Again::Safe,
+            [false, _] => Again::Never,
+        };
+        assert_eq!(found, expected, "{json} {cause:?}");
     }
 
     #[test]
     fn by_default_only_what_certainly_failed_is_tried_again() {
-        check("{}", Cause::ConnectFailure, true, true);
-        check("{}", Cause::ConnectFailure, false, true);
-        check("{}", Cause::Refused, false, true);
-        check("{}", Cause::Reset, true, true);
-        check("{}", Cause::Reset, false, false);
-        check("{}", Cause::StaleConnection, true, true);
-        check("{}", Cause::StaleConnection, false, false);
-        check("{}", Cause::Timeout, true, true);
-        check("{}", Cause::Status(503), true, false);
-        check("{}", Cause::BadResponse, true, false);
+        check("{}", Cause::ConnectFailure, Again::Always);
+        check("{}", Cause::Refused, Again::Always);
+        check("{}", Cause::Reset, Again::Safe);
+        check("{}", Cause::StaleConnection, Again::Safe);
+        check("{}", Cause::Timeout, Again::Safe);
+        check("{}", Cause::Status(503), Again::Never);
+        check("{}", Cause::BadResponse, Again::Never);
     }
 
     #[test]
     fn answers_are_tried_again_where_the_route_says_so() {
         let gateway = r#"{"on":["gateway_error",429]}"#;
-        for (status, expected) in [(500, false), (502, true), (503, true), (504, true), (429, true)]
-        {
-            check(gateway, Cause::Status(status), true, expected);
-            check(gateway, Cause::Status(status), false, false);
+        check(gateway, Cause::Status(500), Again::Never);
+        for status in [502, 503, 504, 429] {
+            check(gateway, Cause::Status(status), Again::Safe);
         }
-        check(gateway, Cause::BadResponse, true, true);
-        check(gateway, Cause::ConnectFailure, true, false);
-        check(r#"{"on":["5xx"]}"#, Cause::Status(599), true, true);
-        check(r#"{"on":["5xx"],"attempts":0}"#, Cause::Status(500), true, false);
+        check(gateway, Cause::BadResponse, Again::Safe);
+        check(gateway, Cause::ConnectFailure, Again::Never);
+        check(r#"{"on":["5xx"]}"#, Cause::Status(599), Again::Safe);
+        check(r#"{"on":["5xx"],"attempts":0}"#, Cause::Status(500), Again::Never);
     }
 
     #[test]

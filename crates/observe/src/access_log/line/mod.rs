@@ -70,6 +70,11 @@ fn write_answer(line: &mut Object<'_>, event: &Event<'_>) {
     line.text_if_any("reason", event.reason.map(tidegate_core::Reason::code));
     line.text_if_any("evidence", event.evidence);
     line.number("attempts", event.attempts);
+    if !event.retries.is_empty() {
+        line.name("retries");
+        list(line.out, event.retries, |out, code| string(out, code));
+    }
+    line.text_if_any("hedge", event.hedge);
     line.number("request_bytes", event.request_bytes);
     line.number("response_bytes", event.response_bytes);
     line.millis("duration_ms", event.duration);

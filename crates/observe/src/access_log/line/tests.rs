@@ -63,6 +63,8 @@ fn with_full_event<R>(test: impl FnOnce(&Event<'_>) -> R) -> R {
         status: 403,
         reason: Some(Reason::WafBlocked),
         evidence: Some("rule 942100"),
+        retries: &["reset"],
+        hedge: Some("won"),
         waf: Some(&waf),
         dry_run_limits: &limits,
         ..event()
@@ -79,6 +81,8 @@ fn a_refusal_says_why() {
     assert_eq!(line["reason"], "waf_blocked");
     assert_eq!(line["evidence"], "rule 942100");
     assert_eq!(line["dry_run_limits"], json!(["logins"]));
+    assert_eq!(line["retries"], json!(["reset"]));
+    assert_eq!(line["hedge"], "won");
     assert_eq!(
         line["waf"],
         json!({

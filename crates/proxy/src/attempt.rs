@@ -1,0 +1,130 @@
+//! One try of a request on an endpoint: which endpoint, and what became of it.
+
+use std::time::{Duration, Instant};
+
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_error::{Error, ErrorType, Result};
+use pingora_proxy::Session;
+use tidegate_core::Reason;
+use tidegate_core::reading::Upgrade;
+use tidegate_traffic::retry::Cause;
+use tidegate_traffic::{Lease, Pick, random};
+use tokio::time::sleep;
+
+use crate::context::{Context, Journey};
+use crate::edge::Edge;
+use crate::lanes::Upstream;
+use crate::protocols;
+
+/// A pool without healthy endpoints, as an error for Pingora to pass on.
+const NO_ENDPOINT: ErrorType = ErrorType::Custom("no healthy endpoint");
+
+/// What became of a try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// With a response head of this status.
+    Answered(u16),
+    /// By nobody's fault: the client left, or another endpoint was quicker.
+    Canceled,
+    /// Without a response.
+    Failed(Cause),
+}
+
+/// Chooses the endpoint of the next try, after the pause that a retry owes.
+pub(crate) async fn begin(
+    edge: &Edge,
+    session: &Session,
+    ctx: &mut Context,
+) -> Result<Box<HttpPeer>> {
+    // The endpoint of a failed try is free again, also while we pause.
+    ctx.journey.lease = None;
+    let pause = std::mem::take(&mut ctx.journey.pause);
+    if pause > Duration::ZERO {
+        sleep(pause).await;
+    }
+    let now = edge.clock().now();
+    let (Some(arrival), Some(upstream), Some(timeouts)) =
+        (&ctx.arrival, ctx.upstream().cloned(), ctx.timeouts())
+    else {
+        return Error::e_explain(ErrorType::InternalError, "a request without an upstream");
+    };
+    let pool = &upstream.pool;
+    let key = pool.key(&arrival.request(session.req_header()));
+    let tried = &ctx.journey.tried;
+    let pick = Pick { key, now, prefer: None, random: random::next(), tried };
+    let Some(lease) = pool.pick(&pick) else {
+        ctx.fail(Reason::NoHealthyUpstream, None);
+        return Error::e_explain(NO_ENDPOINT, pool.name().to_owned());
+    };
+    if let Some(total) = timeouts.total.filter(|_| ctx.journey.started.is_none()) {
+        protocols::end_stream_at(arrival.received_at + total);
+    }
+    let peer = match arrival.target.upgrade {
+        Upgrade::WebSocket => upstream.dialer.upgrade_peer(&lease, &timeouts),
+        Upgrade::Absent | Upgrade::Ignored => upstream.dialer.peer(&lease, &timeouts),
+    };
+    ctx.request_bytes = 0;
+    if let Some(held) = &mut ctx.held {
+        // What was held back comes again out of the replay buffer.
+        held.bytes.clear();
+    }
+    let journey = &mut ctx.journey;
+    journey.started.get_or_insert(now);
+    journey.in_flight.get_or_insert_with(|| upstream.metrics.request_started());
+    journey.attempts += 1;
+    journey.status = None;
+    journey.waited = None;
+    journey.key = key;
+    set_off(journey, lease, now);
+    Ok(Box::new(peer))
+}
+
+/// The request goes to this endpoint from `now` on.
+pub(crate) fn set_off(journey: &mut Journey, lease: Lease, now: Instant) {
+    journey.tried.push(lease.address());
+    journey.lease = Some(lease);
+    journey.try_started = Some(now);
+}
+
+/// Tells the endpoint of the present try what became of it, once.
+pub(crate) fn ended(ctx: &mut Context, how: Ended, now: Instant) {
+    let Some(started) = ctx.journey.try_started.take() else { return };
+    let took = now.saturating_duration_since(started);
+    if let Some(lease) = &ctx.journey.lease {
+        tell(lease, how, took, now);
+    }
+    // Of who was given up it is known that it would have taken longer.
+    let lasted =
+        matches!(how, Ended::Answered(_) | Ended::Canceled | Ended::Failed(Cause::Timeout));
+    if let Some(hedge) =
+        ctx.route.as_ref().and_then(|route| route.hedge.as_ref()).filter(|_| lasted)
+    {
+        hedge.record(took, now);
+    }
+}
+
+/// Tells an endpoint what became of a try.
+pub(crate) fn tell(lease: &Lease, how: Ended, took: Duration, now: Instant) {
+    let failed = matches!(how, Ended::Failed(_) | Ended::Answered(500..));
+    match how {
+        // The time until somebody else answered says that this one is no quicker.
+        Ended::Canceled => lease.record_latency(took, false, now),
+        Ended::Failed(Cause::StaleConnection) => {}
+        Ended::Answered(_) | Ended::Failed(_) => lease.record_latency(took, failed, now),
+    }
+    if matches!(how, Ended::Failed(_)) {
+        lease.record_failure();
+    }
+}
+
+/// Counts a try that is followed by another one. The last try of a request is counted with its
+/// event.
+pub(crate) fn count_retried(ctx: &Context, upstream: &Upstream, cause: Cause) {
+    let Some(lease) = &ctx.journey.lease else { return };
+    if let Some(endpoint) = upstream.metrics.endpoint(lease.address()) {
+        match cause {
+            Cause::Status(_) => endpoint.attempt_answered_badly(),
+            _ => endpoint.attempt_failed(),
+        }
+    }
+}

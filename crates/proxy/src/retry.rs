@@ -1,0 +1,187 @@
+//! Whether a request whose try failed is tried again. What may be repeated is decided by
+//! [`tidegate_traffic::retry`]; here is what this request, its answer so far and its upstream have
+//! to say about it.
+
+use http::header;
+use pingora_error::{Error, ErrorSource, ErrorType, RetryType};
+use pingora_http::ResponseHeader;
+use pingora_proxy::Session;
+use tidegate_traffic::random;
+use tidegate_traffic::retry::{Cause, IDEMPOTENCY_KEY};
+
+use crate::attempt::{self, Ended};
+use crate::context::Context;
+use crate::edge::Edge;
+use crate::faults::is_connect;
+use crate::lanes::Upstream;
+
+/// Further connections tried after kept ones that turned out to be closed. They cost no endpoint
+/// anything, so they are not counted as attempts; more in a row are no coincidence.
+const STALE_CONNECTIONS: u8 = 8;
+
+/// An answer that is not taken, as an error for Pingora to come back with.
+pub(crate) const ANSWER_REFUSED: ErrorType = ErrorType::Custom("the answer is tried again");
+
+/// Notes a try that failed with `error`, and marks the error if another try follows.
+pub(crate) fn after_failure(
+    edge: &Edge,
+    session: &mut Session,
+    ctx: &mut Context,
+    reused: bool,
+    error: &mut Error,
+) {
+    if *error.etype() == ANSWER_REFUSED {
+        // Decided when the answer came.
+        return;
+    }
+    let Some(cause) = cause(error, reused) else { return error.set_retry(false) };
+    attempt::ended(ctx, Ended::Failed(cause), edge.clock().now());
+    let again = may_go_on(edge, session, ctx, cause);
+    error.set_retry(again);
+}
+
+/// Whether an answer is thrown away for another try.
+pub(crate) fn refuses_answer(
+    edge: &Edge,
+    session: &mut Session,
+    ctx: &mut Context,
+    answer: &ResponseHeader,
+) -> bool {
+    let status = answer.status.as_u16();
+    let retried = ctx.route.as_ref().is_some_and(|route| route.retries.retries_status(status));
+    if !retried {
+        return false;
+    }
+    // `Retry-After` speaks for who sent it: another endpoint may be asked, the same one not, and
+    // if there is no other, the client is told.
+    let told_to_wait = answer.headers.contains_key(header::RETRY_AFTER);
+    if told_to_wait && !has_untried(ctx) {
+        return false;
+    }
+    may_go_on(edge, session, ctx, Cause::Status(status))
+}
+
+/// Why a try failed; `None` if that was not the upstream's doing.
+pub(crate) fn cause(error: &Error, reused: bool) -> Option<Cause> {
+    let kind = error.etype();
+    if is_connect(kind) && *error.esource() != ErrorSource::Downstream {
+        return Some(Cause::ConnectFailure);
+    }
+    if *error.esource() != ErrorSource::Upstream {
+        return None;
+    }
+    Some(match kind {
+        ErrorType::ReadTimedout | ErrorType::WriteTimedout => Cause::Timeout,
+        ErrorType::H2Error if matches!(error.retry, RetryType::Decided(true)) => Cause::Refused,
+        ErrorType::ReadError | ErrorType::ConnectionClosed
+            if reused && matches!(error.retry, RetryType::ReusedOnly) =>
+        {
+            Cause::StaleConnection
+        }
+        ErrorType::WriteError if reused => Cause::StaleConnection,
+        ErrorType::ReadError
+        | ErrorType::WriteError
+        | ErrorType::ConnectionClosed
+        | ErrorType::H2Error => Cause::Reset,
+        _ => Cause::BadResponse,
+    })
+}
+
+/// Takes everything that another try needs, or says that there is none.
+fn may_go_on(edge: &Edge, session: &mut Session, ctx: &mut Context, cause: Cause) -> bool {
+    let (Some(route), Some(upstream)) = (&ctx.route, ctx.upstream().cloned()) else {
+        return false;
+    };
+    let retries = &route.retries;
+    let head = session.req_header();
+    let repeatable = retries.repeatable(&head.method, head.headers.contains_key(IDEMPOTENCY_KEY));
+    let replayable = !session.retry_buffer_truncated() && ctx.request_bytes <= retries.max_body;
+    let fresh = session.response_written().is_none();
+    // Without a time for one try, it is the request's own time that is over.
+    let in_time = cause != Cause::Timeout || retries.per_try_timeout.is_some();
+    if !(fresh && in_time && replayable && retries.allows(cause, repeatable)) {
+        return false;
+    }
+    if cause == Cause::StaleConnection {
+        if ctx.journey.stale >= STALE_CONNECTIONS {
+            return false;
+        }
+        ctx.journey.stale += 1;
+        // The endpoint did nothing wrong, and affinity may want it again.
+        ctx.journey.tried.pop();
+    } else {
+        let made = ctx.journey.made;
+        if made >= retries.attempts {
+            return false;
+        }
+        let pause = retries.delay(made, cause, random::next());
+        let end = ctx.end();
+        if end.is_some_and(|end| edge.clock().now() + pause >= end) {
+            return false;
+        }
+        let Some(permit) = upstream.budget.take(active(&upstream), retries.budget) else {
+            return false;
+        };
+        ctx.journey.permit = Some(permit);
+        ctx.journey.pause = pause;
+        ctx.journey.made += 1;
+    }
+    ctx.journey.retried.push(cause);
+    attempt::count_retried(ctx, &upstream, cause);
+    true
+}
+
+/// Requests that run on the upstream.
+pub(crate) fn active(upstream: &Upstream) -> u32 {
+    u32::try_from(upstream.metrics.running()).unwrap_or(0)
+}
+
+fn has_untried(ctx: &Context) -> bool {
+    let Some(upstream) = ctx.upstream() else { return false };
+    let endpoints = upstream.pool.endpoints();
+    endpoints
+        .iter()
+        .any(|endpoint| endpoint.is_available() && !ctx.journey.tried.contains(&endpoint.address()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(kind: ErrorType, retry: RetryType, reused: bool, expected: Option<Cause>) {
+        let mut error = Error::new(kind);
+        error.retry = retry;
+        error.as_up();
+        assert_eq!(cause(&error, reused), expected);
+    }
+
+    #[test]
+    fn errors_have_one_cause_each() {
+        use ErrorType::{ConnectRefused, ConnectionClosed, H2Error, InvalidHTTPHeader};
+        use RetryType::{Decided, ReusedOnly};
+        check(ConnectRefused, Decided(false), false, Some(Cause::ConnectFailure));
+        check(ErrorType::InvalidCert, Decided(false), false, Some(Cause::ConnectFailure));
+        check(ErrorType::ReadTimedout, Decided(false), true, Some(Cause::Timeout));
+        check(ConnectionClosed, ReusedOnly, false, Some(Cause::Reset));
+        check(ConnectionClosed, ReusedOnly, true, Some(Cause::StaleConnection));
+        check(ConnectionClosed, Decided(false), true, Some(Cause::Reset));
+        check(ErrorType::WriteError, Decided(false), true, Some(Cause::StaleConnection));
+        check(H2Error, Decided(true), true, Some(Cause::Refused));
+        check(H2Error, Decided(false), true, Some(Cause::Reset));
+        check(InvalidHTTPHeader, Decided(false), true, Some(Cause::BadResponse));
+    }
+
+    #[test]
+    fn every_cause_is_counted() {
+        assert_eq!(Cause::CODES, tidegate_observe::RETRY_REASONS);
+    }
+
+    #[test]
+    fn what_the_client_did_is_no_cause() {
+        let mut error = Error::new(ErrorType::ReadError);
+        error.as_down();
+        assert_eq!(cause(&error, true), None);
+        assert_eq!(cause(&Error::new(ErrorType::InternalError), true), None);
+    }
+}
