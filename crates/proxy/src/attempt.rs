@@ -49,9 +49,14 @@ pub(crate) async fn begin(
         return Error::e_explain(ErrorType::InternalError, "a request without an upstream");
     };
     let pool = &upstream.pool;
-    let key = pool.key(&arrival.request(session.req_header()));
-    let tried = &ctx.journey.tried;
-    let pick = Pick { key, now, prefer: None, random: random::next(), tried };
+    let request = arrival.request(session.req_header());
+    let key = pool.key(&request);
+    // A client's cookie is read once: it says the same at each try.
+    if let Some(sticky) = pool.sticky().filter(|_| ctx.journey.attempts == 0) {
+        ctx.journey.bound = sticky.read(request.headers(), arrival.time);
+    }
+    let prefer = ctx.journey.bound.as_ref().map(|bound| bound.address);
+    let pick = Pick { key, now, prefer, random: random::next(), tried: &ctx.journey.tried };
     let Some(lease) = pool.pick(&pick) else {
         ctx.fail(Reason::NoHealthyUpstream, None);
         return Error::e_explain(NO_ENDPOINT, pool.name().to_owned());

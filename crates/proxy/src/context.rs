@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use http::request::Parts;
-use http::{Method, Version};
+use http::{HeaderValue, Method, Version};
 use pingora_error::{Error, ErrorSource};
 use pingora_proxy::Session;
 use tidegate_core::event::WafSummary;
@@ -17,6 +17,7 @@ use tidegate_engine::snapshot::{Route, Timeouts};
 use tidegate_observe::InFlight;
 use tidegate_traffic::Lease;
 use tidegate_traffic::retry::{Cause, RetryPermit};
+use tidegate_traffic::sticky::Bound;
 
 use crate::connection::{Broken, Connection};
 use crate::edge::{Edge, Live};
@@ -34,6 +35,8 @@ pub(crate) struct Context {
     /// Present once a route was found, also if the request is refused.
     pub(crate) route: Option<Arc<Route>>,
     pub(crate) lane: Option<Arc<Lane>>,
+    /// Which of the lane's upstreams, once that is chosen.
+    pub(crate) side: Option<usize>,
     /// Where the request is going, if its route has an upstream.
     pub(crate) journey: Journey,
     /// Why the request was refused or failed.
@@ -90,6 +93,10 @@ pub(crate) struct Journey {
     pub(crate) permit: Option<RetryPermit>,
     /// Until the next try.
     pub(crate) pause: Duration,
+    /// The endpoint that the client's cookie names.
+    pub(crate) bound: Option<Bound>,
+    /// The cookie that keeps the client on its side of a split.
+    pub(crate) split_cookie: Option<HeaderValue>,
     /// The balancing key.
     pub(crate) key: u64,
     /// Whether a second request was sent, and won.
@@ -152,7 +159,7 @@ impl Context {
 
     /// Where the request goes, if its route has an upstream.
     pub(crate) fn upstream(&self) -> Option<&Arc<Upstream>> {
-        self.lane.as_ref()?.upstream.as_ref()
+        self.lane.as_ref()?.upstream(self.side)
     }
 
     /// When the request's total time is over.
@@ -220,7 +227,7 @@ impl Context {
         let lane = self.lane.as_ref();
         let metrics = edge.metrics();
         let route = lane.map_or_else(|| metrics.unrouted(), |lane| &lane.metrics);
-        let upstream = lane.and_then(|lane| lane.upstream.as_ref());
+        let upstream = self.upstream();
         metrics.record(&event, route, upstream.map(|upstream| &*upstream.metrics));
         edge.access_log().log(&event);
     }
@@ -228,7 +235,7 @@ impl Context {
     /// The event as far as it is known without the session.
     fn event<'a>(&'a self, arrival: &'a Arrival, now: Instant) -> Event<'a> {
         let connection = &*arrival.connection;
-        let upstream = self.lane.as_ref().and_then(|lane| lane.upstream.as_ref());
+        let upstream = self.upstream();
         let duration = now.saturating_duration_since(arrival.received_at);
         let before = self
             .journey

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::uri::Scheme;
 use http::{Method, header};
 use pingora_core::connectors::http::Connector;
 use pingora_core::protocols::http::HttpTask;
@@ -76,7 +77,7 @@ async fn attempt(
 ) -> Result<(Leg, ResponseHeader)> {
     let peer = gateway.upstream_peer(session, ctx).await?;
     let connector = gateway.connector();
-    let connect = connector.get_http_session(&*peer);
+    let connect = Box::pin(connector.get_http_session(&*peer));
     let (client, reused) = match while_client_stays(session, connect).await? {
         Ok(connected) => connected,
         Err(mut error) => {
@@ -105,10 +106,11 @@ async fn carry(
     mut body: Option<Bytes>,
 ) -> Result<(Leg, ResponseHeader)> {
     let mut head = session.req_header().clone();
-    let h2 = matches!(leg.client, HttpSession::H2(_));
     upstream_head::strip_hop_by_hop(&mut head).map_err(Error::into_down)?;
     gateway.upstream_request_filter(session, &mut head, ctx).await?;
-    upstream_head::suit_upstream(&mut head, h2, leg.peer.tls())?;
+    let scheme = if leg.peer.tls() { Scheme::HTTPS } else { Scheme::HTTP };
+    let h2 = matches!(leg.client, HttpSession::H2(_)).then_some(scheme);
+    upstream_head::suit_upstream(&mut head, h2)?;
     if body.is_some() {
         gateway.request_body_filter(session, &mut body, true, ctx).await?;
     }
@@ -120,7 +122,7 @@ async fn carry(
         between: ctx.timeouts().map_or(Duration::MAX, |timeouts| timeouts.between_bytes),
     };
     let plan = hedge::plan(gateway, session, ctx);
-    let race = hedge::race(leg, &request, plan);
+    let race = Box::pin(hedge::race(leg, &request, plan));
     let (result, second) = while_client_stays(session, race).await?;
     if let Some(second) = second {
         take_second(gateway, ctx, second);

@@ -20,6 +20,7 @@ use tidegate_core::{Denial, Reason};
 use tidegate_engine::admit;
 use tidegate_engine::pipeline::Refused;
 use tidegate_engine::snapshot::Action;
+use tidegate_traffic::random;
 
 use crate::attempt::{self, Ended};
 use crate::body;
@@ -74,6 +75,11 @@ impl Gateway {
         ctx.admitted = Some(admitted);
         ctx.route = Some(route.clone());
         ctx.lane = arrival.live.lanes.of(&route).cloned();
+        if let Action::Proxy { to, .. } = &route.action {
+            let chosen = to.choose(&request, random::next(), arrival.time);
+            ctx.side = Some(chosen.side);
+            ctx.journey.split_cookie = chosen.set_cookie;
+        }
         if let Action::Redirect(redirect) = &route.action {
             let location = redirect.location(&request, matched_len);
             let id = &arrival.request_id;
@@ -220,7 +226,7 @@ impl ProxyHttp for Gateway {
     ) -> Result<bool> {
         ctx.journey.exchanged = exchange::takes(session, ctx);
         if ctx.journey.exchanged {
-            exchange::run(self, session, ctx).await?;
+            Box::pin(exchange::run(self, session, ctx)).await?;
         }
         Ok(!ctx.journey.exchanged)
     }

@@ -104,7 +104,7 @@ pub(crate) async fn race(
     let Some((lease, permit, peer)) = plan.open() else { return (first.await, None) };
     let started = plan.clock.now();
     let mut second = pin!(async {
-        let (client, reused) = request.connector.get_http_session(&*peer).await?;
+        let (client, reused) = Box::pin(request.connector.get_http_session(&*peer)).await?;
         Leg { client, peer: peer.clone(), reused }.ask(request).await
     });
     let sent = |won, loser| Second { lease, started, won, loser, _permit: permit };

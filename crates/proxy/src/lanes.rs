@@ -16,7 +16,19 @@ use crate::upstream_peer::Dialer;
 /// One route's handles.
 pub(crate) struct Lane {
     pub(crate) metrics: Arc<RouteMetrics>,
-    pub(crate) upstream: Option<Arc<Upstream>>,
+    /// The sides of the route's split, or its only upstream; none for a redirect.
+    upstreams: Box<[Arc<Upstream>]>,
+}
+
+impl Lane {
+    /// The upstream of a side; without one, the only upstream.
+    pub(crate) fn upstream(&self, side: Option<usize>) -> Option<&Arc<Upstream>> {
+        match (side, &*self.upstreams) {
+            (Some(side), all) => all.get(side),
+            (None, [only]) => Some(only),
+            (None, _) => None,
+        }
+    }
 }
 
 /// One upstream's handles.
@@ -65,13 +77,12 @@ impl Lanes {
             return Err(errors);
         }
         let lane = |route: &Arc<Route>| {
-            let upstream = match &route.action {
-                Action::Proxy { to, .. } => {
-                    to.pools().first().and_then(|pool| upstreams.get(pool.name()).cloned())
-                }
-                Action::Redirect(_) => None,
+            let pools = match &route.action {
+                Action::Proxy { to, .. } => to.pools(),
+                Action::Redirect(_) => &[],
             };
-            let lane = Lane { metrics: metrics.route(&route.id), upstream };
+            let sides = pools.iter().filter_map(|pool| upstreams.get(pool.name()).cloned());
+            let lane = Lane { metrics: metrics.route(&route.id), upstreams: sides.collect() };
             (route.id.clone(), Arc::new(lane))
         };
         Ok(Self { by_route: snapshot.routes().iter().map(lane).collect(), upstreams })

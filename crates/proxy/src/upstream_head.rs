@@ -25,7 +25,8 @@ pub(crate) fn write_request(
 ) -> Result<()> {
     let (Some(arrival), Some(admitted)) = (&ctx.arrival, &ctx.admitted) else { return Ok(()) };
     let route = admitted.route();
-    write_target(upstream, arrival, route, admitted.matched_len())?;
+    let pool = ctx.upstream().map_or("", |upstream| upstream.pool.name());
+    write_target(upstream, arrival, (route, pool), admitted.matched_len())?;
     join_cookies(upstream)?;
     write_forwarded(received, upstream, arrival)?;
     upstream.insert_header("x-request-id", arrival.request_id.as_str())?;
@@ -47,10 +48,10 @@ pub(crate) fn write_request(
 fn write_target(
     upstream: &mut RequestHeader,
     arrival: &Arrival,
-    route: &Route,
+    (route, pool): (&Route, &str),
     matched_len: usize,
 ) -> Result<()> {
-    let Action::Proxy { to, rewrite } = &route.action else { return Ok(()) };
+    let Action::Proxy { rewrite, .. } = &route.action else { return Ok(()) };
     let canonical = &*arrival.target.path;
     let path = match rewrite {
         None => canonical.into(),
@@ -63,7 +64,7 @@ fn write_target(
         upstream.insert_header(header::HOST, host)?;
     } else if arrival.target.host.is_empty() {
         // HTTP/1.0 may name no host; what we send is HTTP/1.1 and has to (RFC 9112 §3.2).
-        upstream.insert_header(header::HOST, to.pools().first().map_or("", |pool| pool.name()))?;
+        upstream.insert_header(header::HOST, pool)?;
     }
     // Pingora keeps an absolute target beside the URI; the origin gets a path (RFC 9112 §3.2.1).
     let is_origin_form = upstream.raw_path().starts_with(b"/");
@@ -136,24 +137,24 @@ pub(crate) fn strip_hop_by_hop(request: &mut RequestHeader) -> Result<()> {
     Ok(())
 }
 
-/// Puts host and version where the upstream's protocol has them: in the target of HTTP/2, in a
-/// field of HTTP/1.1.
-pub(crate) fn suit_upstream(request: &mut RequestHeader, h2: bool, tls: bool) -> Result<()> {
-    if !h2 {
+/// Puts host and version where the upstream's protocol has them: in the target of HTTP/2, where
+/// the scheme is too, and in a field of HTTP/1.1.
+pub(crate) fn suit_upstream(request: &mut RequestHeader, h2: Option<Scheme>) -> Result<()> {
+    let Some(scheme) = h2 else {
         request.set_version(Version::HTTP_11);
         let authority = request.uri.authority().map(|authority| authority.as_str().to_owned());
         if let Some(host) = authority.filter(|_| !request.headers.contains_key(header::HOST)) {
             request.insert_header(header::HOST, host)?;
         }
         return Ok(());
-    }
+    };
     request.set_version(Version::HTTP_2);
     let mut parts = request.uri.clone().into_parts();
     if let Some(host) = request.remove_header(&header::HOST) {
         let host = Authority::try_from(host.as_bytes());
         parts.authority = Some(host.or_err(ErrorType::InvalidHTTPHeader, "the host")?);
     }
-    parts.scheme = Some(if tls { Scheme::HTTPS } else { Scheme::HTTP });
+    parts.scheme = Some(scheme);
     request.set_uri(Uri::from_parts(parts).or_err(ErrorType::InvalidHTTPHeader, "the target")?);
     Ok(())
 }
@@ -195,6 +196,7 @@ pub(crate) fn write_response(response: &mut ResponseHeader, ctx: &Context) -> Re
     let (Some(arrival), Some(admitted)) = (&ctx.arrival, &ctx.admitted) else { return Ok(()) };
     remove_hop_by_hop(response);
     response.insert_header("x-request-id", arrival.request_id.as_str())?;
+    set_cookies(response, arrival, ctx)?;
     for (name, value) in admitted.rate_headers() {
         response.append_header(name, value)?;
     }
@@ -207,6 +209,23 @@ pub(crate) fn write_response(response: &mut ResponseHeader, ctx: &Context) -> Re
     }
     for (name, value) in filter.added() {
         response.append_header(name, value)?;
+    }
+    Ok(())
+}
+
+/// Sets the cookies that keep a client on its side of a split, and with its endpoint.
+fn set_cookies(response: &mut ResponseHeader, arrival: &Arrival, ctx: &Context) -> Result<()> {
+    let journey = &ctx.journey;
+    if let Some(cookie) = &journey.split_cookie {
+        response.append_header(header::SET_COOKIE, cookie)?;
+    }
+    let sticky = ctx.upstream().and_then(|upstream| upstream.pool.sticky());
+    if let (Some(sticky), Some(lease)) = (sticky, &journey.lease) {
+        let secure = arrival.connection.tls.is_some();
+        let cookie = sticky.renew(journey.bound.as_ref(), lease.address(), arrival.time, secure);
+        if let Some(cookie) = cookie {
+            response.append_header(header::SET_COOKIE, cookie)?;
+        }
     }
     Ok(())
 }
