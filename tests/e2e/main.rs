@@ -12,6 +12,7 @@
 )]
 
 mod admin;
+mod affinity;
 mod bad_upstreams;
 mod clients;
 mod examples;
