@@ -4,8 +4,12 @@
 //! then `mod` and the row in [`ALGORITHMS`] here. A balancer is built anew whenever the available
 //! endpoints change, and is immutable in between; picking takes no lock and allocates nothing.
 
-mod consistent_hash;
+mod hash_pick;
+#[cfg(test)]
+mod hash_testing;
+mod ketama;
 mod least_request;
+mod maglev;
 mod peak_ewma;
 mod random;
 mod round_robin;
@@ -21,12 +25,13 @@ use std::time::Instant;
 use crate::endpoint::Endpoint;
 
 pub(crate) use self::peak_ewma::Cost;
-pub use self::settings::Balance;
+pub use self::settings::{Balance, BoundedLoad, HashAlgorithm, HashBalance};
 
 /// Every algorithm, by name.
-pub const ALGORITHMS: [Algorithm; 5] = [
-    consistent_hash::ALGORITHM,
+pub const ALGORITHMS: [Algorithm; 6] = [
+    ketama::ALGORITHM,
     least_request::ALGORITHM,
+    maglev::ALGORITHM,
     peak_ewma::ALGORITHM,
     random::ALGORITHM,
     round_robin::ALGORITHM,
@@ -53,6 +58,9 @@ pub struct Candidates<'a> {
     pub weights: &'a [u32],
     /// The upstream's settings of balancing.
     pub balance: &'a Balance,
+    /// How many endpoints the pool has, those that may not be chosen too: for what should not
+    /// change when one fails.
+    pub known: usize,
 }
 
 /// The effective weight of an endpoint whose configured weight is 1.
@@ -128,7 +136,8 @@ pub(crate) mod testing {
         balance: &Balance,
     ) -> Box<dyn Balancer> {
         let weights: Vec<u32> = endpoints.iter().map(|e| e.weight() * WEIGHT_ONE).collect();
-        (algorithm.build)(&Candidates { endpoints, weights: &weights, balance })
+        let known = endpoints.len();
+        (algorithm.build)(&Candidates { endpoints, weights: &weights, balance, known })
     }
 
     /// A choice that nothing but `key` and `random` decides.

@@ -227,7 +227,8 @@ impl Members {
             .collect();
         let weights: Vec<u32> =
             available.iter().map(|endpoint| endpoint.weight().saturating_mul(WEIGHT_ONE)).collect();
-        let candidates = Candidates { endpoints: &available, weights: &weights, balance };
+        let known = all.len();
+        let candidates = Candidates { endpoints: &available, weights: &weights, balance, known };
         let balancer = (balance.algorithm().build)(&candidates);
         Self { all, by_address, included, available, balancer }
     }
