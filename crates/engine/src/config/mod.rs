@@ -164,10 +164,19 @@ impl Config {
         ConfigErrors::new(problems, &self.sources)
     }
 
-    /// Whether the setting came from the environment or a file of its own.
+    /// Whether the setting, or each of a list, came from the environment or a file of its own.
     pub(crate) fn is_secret(&self, path: &[&str]) -> bool {
-        let path = Path(path.iter().map(|key| Segment::Key((*key).to_owned())).collect());
-        collect::find(&self.tree, &path).is_some_and(|node| node.secret)
+        let node = path.iter().try_fold(&self.tree, |node, step| {
+            let segment = match (&node.value, step.parse()) {
+                (Value::Seq(items), Ok(index)) => Segment::Index(self.position(items, index)),
+                _ => Segment::Key((*step).to_owned()),
+            };
+            collect::step(node, &segment).map(|(_, child)| child)
+        });
+        node.is_some_and(|node| match &node.value {
+            Value::Seq(items) => items.iter().all(|item| item.secret),
+            _ => node.secret,
+        })
     }
 
     /// The place of a setting as users wrote it: file and line, and a path that leads to the

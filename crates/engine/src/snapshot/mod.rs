@@ -4,6 +4,7 @@
 //! changes nothing of the previous snapshot: buckets and endpoint state are shared by stable id,
 //! so a configuration that is refused leaves no trace.
 
+mod cookies;
 mod files;
 mod listeners;
 mod policies;
@@ -69,6 +70,7 @@ impl Snapshot {
         let settings = &config.settings;
         let rules = rules().map_err(|error| errors.push(error)).ok()?;
         listeners::check(config, errors);
+        cookies::check(config, errors);
         let pools = upstreams::compile(&settings.upstreams, previous, errors);
         let mut policies = Policies::new(config, previous, Arc::clone(&rules));
         policies.check_named(errors);

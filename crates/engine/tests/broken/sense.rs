@@ -36,6 +36,51 @@ fn secrets_and_includes() {
 }
 
 #[test]
+fn cookies_and_splits() {
+    check(
+        "routes: [{ path: /, to: { split: { api: 95, apo: 5 } } }]",
+        &["1:50 routes[0].to.split.apo: no upstream is called `apo` (did you mean `api`?)"],
+    );
+    check(
+        "routes: [{ path: /, to: { split: { api: 0 } } }]",
+        &[
+            "1:34 routes[0].to.split: all weights are 0, so that nothing would be served (leave at least one upstream with a weight above 0)",
+        ],
+    );
+    check(
+        "routes: [{ path: /, to: { split: {} } }]",
+        &["1:34 routes[0].to.split: a split needs at least one upstream"],
+    );
+    check(
+        "routes: [{ path: /, to: { split: { api: 1 }, by: { cookie: s, secret: hunter2hunter2hunter2 } } }]",
+        &[
+            "1:71 routes[0].to.by.secret: a secret stands in the configuration (write `${env:NAME}` or `${file:path}`)",
+        ],
+    );
+    check(
+        "upstreams: { api: { endpoints: ['10.0.0.1:80'], sticky: { cookie: 'a b', secret: ['${file:short}'] } } }",
+        &[
+            "1:67 upstreams.api.sticky.cookie: `a b` is not a cookie name (write letters, digits, hyphens and underscores)",
+            "1:82 upstreams.api.sticky.secret: a secret shorter than 16 bytes can be guessed (make one with `openssl rand -hex 32`)",
+        ],
+    );
+    check(
+        "upstreams: { api: { endpoints: ['10.0.0.1:80'], sticky: { cookie: a, secret: ['${env:CARGO_MANIFEST_DIR}', hunter2hunter2hunter2] } } }",
+        &[
+            "1:78 upstreams.api.sticky.secret: a secret stands in the configuration (write `${env:NAME}` or `${file:path}`)",
+        ],
+    );
+    check(
+        "upstreams: { api: { endpoints: ['10.0.0.1:80'], sticky: { cookie: a, same_site: none, secure: false, path: app, ttl: 0s } } }",
+        &[
+            "1:95 upstreams.api.sticky.secure: browsers refuse `same_site: none` without Secure",
+            "1:108 upstreams.api.sticky.path: `app` is not a path (write `/` or `/app`)",
+            "1:118 upstreams.api.sticky.ttl: a cookie lives for at least a second (remove the key for a cookie that lives as long as the browser)",
+        ],
+    );
+}
+
+#[test]
 fn what_leads_nowhere() {
     check(
         "listeners: []",

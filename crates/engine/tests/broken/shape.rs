@@ -274,7 +274,43 @@ fn routes_of_the_wrong_shape() {
     );
     check(
         "routes: [{ path: /, to: [api] }]",
-        &["1:25 routes[0].to: expected the name of an upstream, found a list"],
+        &[
+            "1:25 routes[0].to: expected the name of an upstream, or a map such as `{ split: { a: 95, b: 5 } }`, found a list",
+        ],
+    );
+    check(
+        "routes: [{ path: /, to: { split: [api] } }]",
+        &["1:34 routes[0].to.split: expected a map, found a list"],
+    );
+    check(
+        "routes: [{ path: /, to: { split: { api: -1 } } }]",
+        &[
+            "1:41 routes[0].to.split.api: expected a whole number of at least 0, found the number -1",
+        ],
+    );
+    check(
+        "routes: [{ path: /, to: { split: { api: 1, api: 2 } } }]",
+        &["1:44 -: the key `api` is given twice (it is first given in line 1)"],
+    );
+    check(
+        "routes: [{ path: /, to: { api: 95, api2: 5 } }]",
+        &[
+            "1:25 routes[0].to: the key `split` is missing",
+            "1:27 routes[0].to.api: unknown key `api` (known here: split, by, failover)",
+            "1:36 routes[0].to.api2: unknown key `api2` (known here: split, by, failover)",
+        ],
+    );
+    check(
+        "routes: [{ path: /, to: { split: { api: 1 }, by: ip } }]",
+        &["1:50 routes[0].to.by: unknown value `ip`, expected `client_ip`, `cookie` or `header`"],
+    );
+    check(
+        "routes: [{ path: /, to: { split: { api: 1 }, by: { cokie: side } } }]",
+        &["1:50 routes[0].to.by: unknown key `cokie` (did you mean `cookie`?)"],
+    );
+    check(
+        "routes: [{ path: /, to: { split: { api: 1 }, by: { header: x, ttl: 1h } } }]",
+        &["1:50 routes[0].to.by: unknown key `ttl` (known here: header)"],
     );
     check(
         "routes: [{ path: /, to: api, methods: POST }]",
@@ -325,15 +361,26 @@ fn upstreams_of_the_wrong_shape() {
     check(
         "upstreams: { api: { endpoints: ['10.0.0.1:80'], balance: fastest } }",
         &[
-            "1:58 upstreams.api.balance: unknown value `fastest`, expected `round_robin`, `random` or `least_request`",
+            "1:58 upstreams.api.balance: unknown value `fastest`, expected `round_robin`, `random`, `least_request` or `peak_ewma`",
         ],
     );
     check(
-        "upstreams: { api: { endpoints: ['10.0.0.1:80'], balance: { hash: { cookie: a } } } }",
+        "upstreams: { api: { endpoints: ['10.0.0.1:80'], balance: { hash: { cokie: a } } } }",
+        &["1:68 upstreams.api.balance.hash.cokie: unknown key `cokie` (did you mean `cookie`?)"],
+    );
+    check(
+        "upstreams: { api: { endpoints: ['10.0.0.1:80'], balance: { hash: path, algorithm: ring } } }",
         &[
-            "1:66 upstreams.api.balance.hash: the key `header` is missing",
-            "1:68 upstreams.api.balance.hash.cookie: unknown key `cookie` (known here: header)",
+            "1:83 upstreams.api.balance.algorithm: unknown value `ring`, expected `ketama` or `maglev`",
         ],
+    );
+    check(
+        "upstreams: { api: { endpoints: ['10.0.0.1:80'], balance: { hash: path, bounded_load: 90% } } }",
+        &["1:86 upstreams.api.balance.bounded_load: `90%` is not within 101% and 1000%"],
+    );
+    check(
+        "upstreams: { api: { endpoints: ['10.0.0.1:80'], sticky: { ttl: 1h, same_site: none } } }",
+        &["1:57 upstreams.api.sticky: the key `cookie` is missing"],
     );
     check(
         "upstreams: { api: { endpoints: ['10.0.0.1:80'], protocol: h3 } }",
