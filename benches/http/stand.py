@@ -99,12 +99,12 @@ class Process:
     def rss_kib(self):
         return sum(rss_kib(pid) for pid in self.pids())
 
-    def wait_for(self, port):
+    def wait_for(self, port, address="127.0.0.1"):
         """Waits until it accepts connections."""
         for _ in range(1500):
             if self.child.poll() is not None:
                 break
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            with contextlib.suppress(OSError), socket.create_connection((address, port), 1):
                 return self
             time.sleep(0.01)
         text = pathlib.Path(self.log).read_text() if self.log else ""
@@ -140,7 +140,7 @@ def certificate(place):
 
 
 def nginx(place, name, http, core, ports):
-    """An nginx with one worker and these http directives."""
+    """An nginx with one worker and these http directives; a port may come with its address."""
     home = place / name
     home.mkdir(mode=0o755)
     (home / "nginx.conf").write_text(f"""
@@ -157,7 +157,7 @@ def nginx(place, name, http, core, ports):
     argv = [program("nginx"), "-p", home, "-c", home / "nginx.conf", "-e", home / "error.log"]
     process = Process(argv, core, home / "log")
     for port in ports:
-        process.wait_for(port)
+        process.wait_for(*(reversed(port) if isinstance(port, tuple) else (port,)))
     return process
 
 

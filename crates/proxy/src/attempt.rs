@@ -15,9 +15,13 @@ use crate::context::{Context, Journey};
 use crate::edge::Edge;
 use crate::lanes::Upstream;
 use crate::protocols;
+use crate::retry;
 
 /// A pool without healthy endpoints, as an error for Pingora to pass on.
 const NO_ENDPOINT: ErrorType = ErrorType::Custom("no healthy endpoint");
+
+/// No room for a retry, as an error for Pingora to pass on.
+const NO_BUDGET: ErrorType = ErrorType::Custom("the retry budget is exhausted");
 
 /// What became of a try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +45,13 @@ pub(crate) async fn begin(
     let pause = std::mem::take(&mut ctx.journey.pause);
     if pause > Duration::ZERO {
         sleep(pause).await;
+    }
+    if let Some(reason) = ctx.journey.owes_permit.take() {
+        ctx.journey.permit = retry::room(edge, ctx).await;
+        if ctx.journey.permit.is_none() {
+            ctx.fail(reason, Some("the retry budget is exhausted".to_owned()));
+            return Error::e_explain(NO_BUDGET, reason.code());
+        }
     }
     let now = edge.clock().now();
     let (Some(arrival), Some(upstream), Some(timeouts)) =

@@ -91,6 +91,8 @@ pub(crate) struct Journey {
     pub(crate) retried: Vec<Cause>,
     /// The leave for the present try, if it is a retry.
     pub(crate) permit: Option<RetryPermit>,
+    /// Set if the next try needs leave from the budget, with why the request fails without.
+    pub(crate) owes_permit: Option<Reason>,
     /// Until the next try.
     pub(crate) pause: Duration,
     /// The endpoint that the client's cookie names.

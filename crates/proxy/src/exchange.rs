@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::uri::Scheme;
-use http::{Method, header};
+use http::{Method, Version, header};
 use pingora_core::connectors::http::Connector;
 use pingora_core::protocols::http::HttpTask;
 use pingora_core::protocols::http::client::HttpSession;
@@ -312,8 +312,8 @@ fn frame(session: &Session, head: &mut ResponseHeader, end: bool) -> Result<()> 
         session.req_header().method == Method::HEAD || matches!(head.status.as_u16(), 204 | 304);
     let framed = head.headers.contains_key(header::CONTENT_LENGTH)
         || head.headers.contains_key(header::TRANSFER_ENCODING);
+    head.set_version(Version::HTTP_11);
     if !(bodiless || framed || end) {
-        head.set_version(http::Version::HTTP_11);
         head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
     }
     Ok(())

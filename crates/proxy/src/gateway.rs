@@ -299,7 +299,8 @@ impl ProxyHttp for Gateway {
         if response.status.is_informational() && response.status != 101 {
             return Ok(());
         }
-        if response.status != 101 && retry::refuses_answer(&self.edge, session, ctx, response) {
+        if response.status != 101 && retry::refuses_answer(&self.edge, session, ctx, response).await
+        {
             attempt::ended(ctx, Ended::Answered(response.status.as_u16()), now);
             let mut refused = Error::new(retry::ANSWER_REFUSED);
             refused.set_retry(true);

@@ -74,7 +74,10 @@ impl Plan {
         if self.tried.contains(&lease.address()) {
             return None;
         }
-        let permit = upstream.budget.take(active(upstream), route.retries.budget)?;
+        let Some(permit) = upstream.budget.take(active(upstream), route.retries.budget) else {
+            upstream.budget.refuse();
+            return None;
+        };
         let peer = Box::new(upstream.dialer.peer(&lease, &route.timeouts));
         Some((lease, permit, peer))
     }

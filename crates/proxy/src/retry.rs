@@ -2,12 +2,15 @@
 //! [`tidegate_traffic::retry`]; here is what this request, its answer so far and its upstream have
 //! to say about it.
 
+use std::time::Duration;
+
 use http::header;
 use pingora_error::{Error, ErrorSource, ErrorType, RetryType};
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 use tidegate_traffic::random;
-use tidegate_traffic::retry::{Cause, IDEMPOTENCY_KEY};
+use tidegate_traffic::retry::{Cause, IDEMPOTENCY_KEY, RetryPermit};
+use tokio::time::sleep;
 
 use crate::attempt::{self, Ended};
 use crate::context::Context;
@@ -18,6 +21,9 @@ use crate::lanes::Upstream;
 /// Further connections tried after kept ones that turned out to be closed. They cost no endpoint
 /// anything, so they are not counted as attempts; more in a row are no coincidence.
 const STALE_CONNECTIONS: u8 = 8;
+
+/// The longest time between two looks whether the budget has room.
+const LOOK_FOR_ROOM: Duration = Duration::from_millis(10);
 
 /// An answer that is not taken, as an error for Pingora to come back with.
 pub(crate) const ANSWER_REFUSED: ErrorType = ErrorType::Custom("the answer is tried again");
@@ -36,12 +42,16 @@ pub(crate) fn after_failure(
     }
     let Some(cause) = cause(error, reused) else { return error.set_retry(false) };
     attempt::ended(ctx, Ended::Failed(cause), edge.clock().now());
-    let again = may_go_on(edge, session, ctx, cause);
-    error.set_retry(again);
+    let pause = may_go_on(edge, session, ctx, cause);
+    error.set_retry(pause.is_some());
+    if let Some(pause) = pause {
+        ctx.journey.owes_permit = needs_permit(cause).then(|| ctx.reason(error));
+        go_on(ctx, cause, pause);
+    }
 }
 
 /// Whether an answer is thrown away for another try.
-pub(crate) fn refuses_answer(
+pub(crate) async fn refuses_answer(
     edge: &Edge,
     session: &mut Session,
     ctx: &mut Context,
@@ -58,7 +68,38 @@ pub(crate) fn refuses_answer(
     if told_to_wait && !has_untried(ctx) {
         return false;
     }
-    may_go_on(edge, session, ctx, Cause::Status(status))
+    let cause = Cause::Status(status);
+    let Some(pause) = may_go_on(edge, session, ctx, cause) else { return false };
+    // While it waits for room, the answer is there to be sent on after all.
+    let Some(permit) = room(edge, ctx).await else { return false };
+    ctx.journey.permit = Some(permit);
+    go_on(ctx, cause, pause);
+    true
+}
+
+/// Waits for room in the upstream's budget, as long as the longest pause: many tries that fail at
+/// the same moment are made up for one after the other.
+pub(crate) async fn room(edge: &Edge, ctx: &Context) -> Option<RetryPermit> {
+    let (route, upstream) = (ctx.route.as_ref()?, ctx.upstream()?);
+    let since = edge.clock().now();
+    let patience = since + route.retries.longest_pause();
+    let until = ctx.end().map_or(patience, |end| end.min(patience));
+    loop {
+        if let Some(permit) = upstream.budget.take(active(upstream), route.retries.budget) {
+            return Some(permit);
+        }
+        if edge.clock().now() >= until {
+            upstream.budget.refuse();
+            return None;
+        }
+        sleep(LOOK_FOR_ROOM.mul_f64(random::unit(random::next()))).await;
+    }
+}
+
+/// Whether another try counts against the budget. What did not reach an endpoint gives none of
+/// them more to do than the request itself.
+fn needs_permit(cause: Cause) -> bool {
+    !cause.is_harmless() && cause != Cause::StaleConnection
 }
 
 /// Why a try failed; `None` if that was not the upstream's doing.
@@ -87,12 +128,9 @@ pub(crate) fn cause(error: &Error, reused: bool) -> Option<Cause> {
     })
 }
 
-/// Takes everything that another try needs, or says that there is none.
-fn may_go_on(edge: &Edge, session: &mut Session, ctx: &mut Context, cause: Cause) -> bool {
-    let (Some(route), Some(upstream)) = (&ctx.route, ctx.upstream().cloned()) else {
-        return false;
-    };
-    let retries = &route.retries;
+/// How long to wait before another try; `None` if there is none.
+fn may_go_on(edge: &Edge, session: &mut Session, ctx: &Context, cause: Cause) -> Option<Duration> {
+    let retries = &ctx.route.as_ref()?.retries;
     let head = session.req_header();
     let repeatable = retries.repeatable(&head.method, head.headers.contains_key(IDEMPOTENCY_KEY));
     let replayable = !session.retry_buffer_truncated() && ctx.request_bytes <= retries.max_body;
@@ -100,35 +138,32 @@ fn may_go_on(edge: &Edge, session: &mut Session, ctx: &mut Context, cause: Cause
     // Without a time for one try, it is the request's own time that is over.
     let in_time = cause != Cause::Timeout || retries.per_try_timeout.is_some();
     if !(fresh && in_time && replayable && retries.allows(cause, repeatable)) {
-        return false;
+        return None;
     }
+    let journey = &ctx.journey;
     if cause == Cause::StaleConnection {
-        if ctx.journey.stale >= STALE_CONNECTIONS {
-            return false;
-        }
-        ctx.journey.stale += 1;
-        // The endpoint did nothing wrong, and affinity may want it again.
-        ctx.journey.tried.pop();
-    } else {
-        let made = ctx.journey.made;
-        if made >= retries.attempts {
-            return false;
-        }
-        let pause = retries.delay(made, cause, random::next());
-        let end = ctx.end();
-        if end.is_some_and(|end| edge.clock().now() + pause >= end) {
-            return false;
-        }
-        let Some(permit) = upstream.budget.take(active(&upstream), retries.budget) else {
-            return false;
-        };
-        ctx.journey.permit = Some(permit);
-        ctx.journey.pause = pause;
-        ctx.journey.made += 1;
+        return (journey.stale < STALE_CONNECTIONS).then_some(Duration::ZERO);
     }
-    ctx.journey.retried.push(cause);
-    attempt::count_retried(ctx, &upstream, cause);
-    true
+    let pause = retries.delay(journey.made, cause, random::next());
+    let late = ctx.end().is_some_and(|end| edge.clock().now() + pause >= end);
+    (journey.made < retries.attempts && !late).then_some(pause)
+}
+
+/// Notes that another try follows, and why.
+fn go_on(ctx: &mut Context, cause: Cause, pause: Duration) {
+    if let Some(upstream) = ctx.upstream() {
+        attempt::count_retried(ctx, upstream, cause);
+    }
+    let journey = &mut ctx.journey;
+    if cause == Cause::StaleConnection {
+        journey.stale += 1;
+        // The endpoint did nothing wrong, and affinity may want it again.
+        journey.tried.pop();
+    } else {
+        journey.made += 1;
+    }
+    journey.pause = pause;
+    journey.retried.push(cause);
 }
 
 /// Requests that run on the upstream.

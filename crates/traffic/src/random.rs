@@ -40,6 +40,13 @@ pub fn below(random: u64, bound: usize) -> usize {
     usize::try_from(scaled).unwrap_or(0)
 }
 
+/// A number from 0 to 1, exclusive, from a random word.
+#[must_use]
+pub fn unit(random: u64) -> f64 {
+    let bits = u32::try_from(random >> 32).unwrap_or_default();
+    f64::from(bits) / 4_294_967_296.0
+}
+
 /// Hashes a balancing key. The result is the same in every process and on every machine, so that a
 /// fleet of proxies agrees where a key goes; it is not made to resist collisions on purpose.
 #[must_use]

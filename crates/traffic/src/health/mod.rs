@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use http::uri::PathAndQuery;
 
+use crate::random::unit;
+
 pub use self::settings::{ExpectSettings, HealthKind, HealthSettings, StatusRange};
 pub use self::tracker::{Outcome, Thresholds, Tracker, Transition};
 
@@ -50,12 +52,6 @@ impl HealthCheck {
     pub fn target(&self, endpoint: SocketAddr) -> SocketAddr {
         SocketAddr::new(endpoint.ip(), self.port.unwrap_or(endpoint.port()))
     }
-}
-
-/// A number from 0 to 1, exclusive, from a random word.
-fn unit(random: u64) -> f64 {
-    let bits = u32::try_from(random >> 32).unwrap_or_default();
-    f64::from(bits) / 4_294_967_296.0
 }
 
 /// What a check asks.

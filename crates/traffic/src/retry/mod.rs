@@ -11,6 +11,8 @@ use std::time::Duration;
 use http::{HeaderName, Method};
 use tidegate_core::SettingsError;
 
+use crate::random::unit;
+
 pub use self::budget::{RetryBudget, RetryPermit};
 pub use self::settings::{BackoffSettings, BudgetSettings, RetryOn, RetrySettings};
 
@@ -177,8 +179,13 @@ impl Retries {
         }
         let ceiling = self.backoff.base.0.saturating_mul(1 << number.min(16));
         let ceiling = ceiling.min(self.backoff.max.0);
-        let share = f64::from(u32::try_from(random >> 32).unwrap_or_default()) / 4_294_967_296.0;
-        ceiling.mul_f64(share)
+        ceiling.mul_f64(unit(random))
+    }
+
+    /// The longest pause before a retry.
+    #[must_use]
+    pub fn longest_pause(&self) -> Duration {
+        self.backoff.max.0
     }
 }
 

@@ -69,7 +69,9 @@ impl Default for BackoffSettings {
     }
 }
 
-/// How many retries may run on an upstream at the same time, hedges included.
+/// How many retries may run on an upstream at the same time, hedges included. One that finds no
+/// room waits for it, at most as long as `backoff.max`. What did not reach an endpoint, such as a
+/// connection that could not be made, is made up for without.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(default, deny_unknown_fields, rename_all = "snake_case")]
 pub struct BudgetSettings {
