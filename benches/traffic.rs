@@ -8,6 +8,7 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use http::request::Parts;
 use serde_json::json;
 use tidegate_core::{Clock, Request};
+use tidegate_traffic::zones::Locality;
 use tidegate_traffic::{Lookup, Pick, Pool, RouteMatch, Router, UpstreamSettings, random};
 
 /// Host and path of a request, and its head.
@@ -90,7 +91,8 @@ fn pool(count: usize, balance: &serde_json::Value) -> Pool {
     let settings = json!({ "endpoints": endpoints, "balance": balance, "health": {} });
     let settings: UpstreamSettings =
         serde_json::from_value(settings).unwrap_or_else(|error| unreachable!("{error}"));
-    Pool::compile("api", &settings, None).unwrap_or_else(|error| unreachable!("{error:?}"))
+    Pool::compile("api", &settings, &Locality::default(), None)
+        .unwrap_or_else(|error| unreachable!("{error:?}"))
 }
 
 fn picks(c: &mut Criterion) {
@@ -125,7 +127,11 @@ fn rebuilds(c: &mut Criterion) {
             let pool = pool(count, &balance);
             let settings = pool.settings();
             group.bench_function(BenchmarkId::new(name, count), |b| {
-                b.iter(|| black_box(Pool::compile("api", settings, Some(&pool)).is_ok()));
+                b.iter(|| {
+                    black_box(
+                        Pool::compile("api", settings, &Locality::default(), Some(&pool)).is_ok(),
+                    )
+                });
             });
         }
     }

@@ -96,6 +96,8 @@ reasons! {
     UpstreamReset, "upstream_reset", StatusCode::BAD_GATEWAY, Upstream, "The upstream closed the connection";
     /// First byte or the next byte did not come in time.
     UpstreamTimeout, "upstream_timeout", StatusCode::GATEWAY_TIMEOUT, Upstream, "The upstream did not answer in time";
+    /// As much is on the pool as its limits allow, or its breaker is open.
+    UpstreamOverloaded, "upstream_overloaded", StatusCode::SERVICE_UNAVAILABLE, Upstream, "The upstream is overloaded";
     /// The upstream's TLS handshake or certificate failed.
     UpstreamTlsFailed, "upstream_tls_failed", StatusCode::BAD_GATEWAY, Upstream, "The upstream cannot be trusted";
     /// The request target exceeds the limit.

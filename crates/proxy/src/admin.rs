@@ -103,6 +103,7 @@ impl Admin {
 
     fn upstreams(&self) -> serde_json::Value {
         let live = self.edge.live();
+        let now = self.edge.clock().now();
         let pools = live.snapshot.pools().values().map(|pool| {
             let endpoints = pool.endpoints();
             let endpoints: Vec<_> = endpoints
@@ -112,14 +113,27 @@ impl Admin {
                         "address": endpoint.address().to_string(),
                         "host": endpoint.host(),
                         "weight": endpoint.weight(),
+                        "zone": endpoint.locality().zone,
+                        "priority": endpoint.priority(),
                         "healthy": endpoint.is_healthy(),
+                        "ejected": endpoint.is_ejected().then(|| endpoint.ejection().cause.map(|cause| cause.as_str())),
+                        "drained": endpoint.is_drained(),
+                        "isolated": endpoint.is_isolated(),
+                        "warmth": f64::from(endpoint.warmth()) / 1_000.0,
                         "in_flight": endpoint.in_flight(),
                         "picks": endpoint.picks(),
                         "failures": endpoint.failures(),
                     })
                 })
                 .collect();
-            (pool.name().to_owned(), json!({ "endpoints": endpoints }))
+            let state = json!({
+                "in_flight": pool.in_flight(),
+                "panic": pool.is_in_panic(),
+                "breaker": pool.breaker(now).as_str(),
+                "zones_out": pool.zones_out(),
+                "endpoints": endpoints,
+            });
+            (pool.name().to_owned(), state)
         });
         serde_json::Value::Object(pools.collect())
     }

@@ -7,8 +7,9 @@ use pingora_error::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 use tidegate_core::Reason;
 use tidegate_core::reading::Upgrade;
+use tidegate_traffic::outlier::Answer;
 use tidegate_traffic::retry::Cause;
-use tidegate_traffic::{Lease, Pick, random};
+use tidegate_traffic::{Lease, NoPick, Pick, Pool, random};
 use tokio::time::sleep;
 
 use crate::context::{Context, Journey};
@@ -16,6 +17,7 @@ use crate::edge::Edge;
 use crate::lanes::Upstream;
 use crate::protocols;
 use crate::retry;
+use crate::tend;
 
 /// A pool without healthy endpoints, as an error for Pingora to pass on.
 const NO_ENDPOINT: ErrorType = ErrorType::Custom("no healthy endpoint");
@@ -68,9 +70,13 @@ pub(crate) async fn begin(
     }
     let prefer = ctx.journey.bound.as_ref().map(|bound| bound.address);
     let pick = Pick { key, now, prefer, random: random::next(), tried: &ctx.journey.tried };
-    let Some(lease) = pool.pick(&pick) else {
-        ctx.fail(Reason::NoHealthyUpstream, None);
-        return Error::e_explain(NO_ENDPOINT, pool.name().to_owned());
+    let lease = match pool.pick(&pick) {
+        Ok(lease) => lease,
+        Err(why) => {
+            let (reason, evidence) = refusal(why);
+            ctx.fail(reason, evidence.map(str::to_owned));
+            return Error::e_explain(NO_ENDPOINT, pool.name().to_owned());
+        }
     };
     if let Some(total) = timeouts.total.filter(|_| ctx.journey.started.is_none()) {
         protocols::end_stream_at(arrival.received_at + total);
@@ -95,6 +101,15 @@ pub(crate) async fn begin(
     Ok(Box::new(peer))
 }
 
+/// What it means for the request that no endpoint was picked.
+const fn refusal(why: NoPick) -> (Reason, Option<&'static str>) {
+    match why {
+        NoPick::BreakerOpen(_) => (Reason::UpstreamOverloaded, Some("the breaker is open")),
+        NoPick::Full => (Reason::UpstreamOverloaded, Some("the limits are reached")),
+        NoPick::NoEndpoint => (Reason::NoHealthyUpstream, None),
+    }
+}
+
 /// The request goes to this endpoint from `now` on.
 pub(crate) fn set_off(journey: &mut Journey, lease: Lease, now: Instant) {
     journey.tried.push(lease.address());
@@ -106,8 +121,8 @@ pub(crate) fn set_off(journey: &mut Journey, lease: Lease, now: Instant) {
 pub(crate) fn ended(ctx: &mut Context, how: Ended, now: Instant) {
     let Some(started) = ctx.journey.try_started.take() else { return };
     let took = now.saturating_duration_since(started);
-    if let Some(lease) = &ctx.journey.lease {
-        tell(lease, how, took, now);
+    if let (Some(lease), Some(upstream)) = (&ctx.journey.lease, ctx.upstream()) {
+        tell(&upstream.pool, lease, how, took, now);
     }
     // Of who was given up it is known that it would have taken longer.
     let lasted =
@@ -119,17 +134,18 @@ pub(crate) fn ended(ctx: &mut Context, how: Ended, now: Instant) {
     }
 }
 
-/// Tells an endpoint what became of a try.
-pub(crate) fn tell(lease: &Lease, how: Ended, took: Duration, now: Instant) {
-    let failed = matches!(how, Ended::Failed(_) | Ended::Answered(500..));
-    match how {
+/// Tells a pool what became of a try on one of its endpoints.
+pub(crate) fn tell(pool: &Pool, lease: &Lease, how: Ended, took: Duration, now: Instant) {
+    let answer = match how {
+        Ended::Answered(status) => Answer::Status(status),
         // The time until somebody else answered says that this one is no quicker.
-        Ended::Canceled => lease.record_latency(took, false, now),
-        Ended::Failed(Cause::StaleConnection) => {}
-        Ended::Answered(_) | Ended::Failed(_) => lease.record_latency(took, failed, now),
-    }
-    if matches!(how, Ended::Failed(_)) {
-        lease.record_failure();
+        Ended::Canceled => Answer::Canceled,
+        // Nobody's fault: most likely it was closed while it was idle.
+        Ended::Failed(Cause::StaleConnection) => return lease.record_failure(),
+        Ended::Failed(_) => Answer::None,
+    };
+    if let Some(event) = pool.report(lease, answer, took, now) {
+        tend::log(pool, &event);
     }
 }
 

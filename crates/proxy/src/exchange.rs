@@ -145,7 +145,9 @@ fn take_second(gateway: &Gateway, ctx: &mut Context, second: Second) {
         attempt::set_off(&mut ctx.journey, second.lease, second.started);
     } else {
         let took = now.saturating_duration_since(second.started);
-        attempt::tell(&second.lease, second.loser, took, now);
+        if let Some(upstream) = ctx.upstream() {
+            attempt::tell(&upstream.pool, &second.lease, second.loser, took, now);
+        }
         let tried = &mut ctx.journey.tried;
         tried.insert(tried.len().saturating_sub(1), second.lease.address());
     }

@@ -70,7 +70,7 @@ impl Plan {
             random: random::next(),
             tried: &self.tried,
         };
-        let lease = upstream.pool.pick(&pick)?;
+        let lease = upstream.pool.pick(&pick).ok()?;
         if self.tried.contains(&lease.address()) {
             return None;
         }

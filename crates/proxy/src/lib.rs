@@ -30,6 +30,7 @@ mod retry;
 mod serve;
 mod signals;
 mod sockets;
+mod tend;
 mod tls;
 mod upgrade;
 mod upgrade_socket;

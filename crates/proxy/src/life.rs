@@ -25,6 +25,7 @@ use crate::resolve::{Resolver, resolve_pool};
 use crate::serve::{ConfigSource, ServeError};
 use crate::signals::{self, Signal};
 use crate::sockets::{self, Inherited};
+use crate::tend::tend_pool;
 use crate::tls::Crypto;
 use crate::{Protocols, upgrade};
 
@@ -54,7 +55,7 @@ pub(crate) struct Process {
 /// The tasks that look after one pool; they end with it.
 pub(crate) struct Attendant {
     pool: Arc<Pool>,
-    tasks: [AbortHandle; 2],
+    tasks: [AbortHandle; 3],
 }
 
 impl Drop for Attendant {
@@ -202,9 +203,10 @@ impl Process {
                     tokio::spawn(check_pool(pool.clone(), self.prober.clone(), edge.clone()));
                 let names =
                     tokio::spawn(resolve_pool(pool.clone(), self.resolver.clone(), edge.clone()));
+                let rest = tokio::spawn(tend_pool(pool.clone(), edge.clone()));
                 Attendant {
                     pool: pool.clone(),
-                    tasks: [health.abort_handle(), names.abort_handle()],
+                    tasks: [health.abort_handle(), names.abort_handle(), rest.abort_handle()],
                 }
             });
         }

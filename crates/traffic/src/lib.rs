@@ -6,12 +6,15 @@
 //! deliberately absent; they will wrap [`pool::Pool`] and [`Split`], not change them.
 
 pub mod algorithms;
+pub mod breaker;
 pub mod cookies;
 pub mod endpoint;
 pub mod filters;
 mod hash_key;
 pub mod health;
 pub mod hedge;
+pub mod limits;
+pub mod outlier;
 mod path;
 mod pattern;
 pub mod pool;
@@ -19,15 +22,17 @@ pub mod random;
 pub mod retry;
 pub mod router;
 pub mod settings;
+pub mod slow_start;
 pub mod split;
 pub mod sticky;
+pub mod zones;
 
 #[cfg(test)]
 mod testing;
 
 pub use endpoint::{Endpoint, Lease};
 pub use hash_key::HashKey;
-pub use pool::{Pick, Pool};
+pub use pool::{NoPick, Pick, Pool};
 pub use router::{Lookup, RouteError, RouteMatch, Router};
 pub use settings::UpstreamSettings;
 pub use split::Split;

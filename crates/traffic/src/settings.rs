@@ -6,16 +6,22 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use tidegate_core::units::Span;
+use tidegate_core::units::{Percent, Span};
 
 use crate::algorithms::Balance;
+use crate::breaker::BreakerSettings;
 use crate::cookies::CookieSettings;
 use crate::health::HealthSettings;
+use crate::limits::LimitSettings;
+use crate::outlier::OutlierSettings;
+use crate::slow_start::SlowStartSettings;
+use crate::zones::{Locality, ZoneSettings};
 
 /// A named group of endpoints that serve the same thing.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq)]
@@ -36,6 +42,29 @@ pub struct UpstreamSettings {
     pub protocol: Protocol,
     /// Speak TLS to the endpoints. Default: plain. A reload applies it.
     pub tls: Option<UpstreamTlsSettings>,
+    /// Take endpoints out that fail or lag where others do not. Default: off; `{}` switches it on.
+    /// A reload applies it.
+    #[serde(default)]
+    pub outlier: Option<OutlierSettings>,
+    /// Give new and recovered endpoints their load bit by bit. Default: off; `{}` switches it on.
+    /// A reload applies it.
+    #[serde(default)]
+    pub slow_start: Option<SlowStartSettings>,
+    /// With less than this share of the endpoints able to serve, requests go to all of them, since
+    /// what looks like so many failures may be a mistake, and the few would not stand the load;
+    /// `0%` switches it off. Default: 50%. A reload applies it.
+    #[serde(default = "half")]
+    pub panic_threshold: Percent,
+    /// How load is shared over zones. A reload applies it.
+    #[serde(default)]
+    pub zones: ZoneSettings,
+    /// How much may be on it at the same time. Default: no limits. A reload applies it.
+    #[serde(default)]
+    pub limits: LimitSettings,
+    /// Refuse requests at once while most of them fail. Default: off; `{}` switches it on. A reload
+    /// applies it.
+    #[serde(default)]
+    pub breaker: Option<BreakerSettings>,
     /// Ask the endpoints actively whether they can serve. Default: no checks, all are taken as
     /// healthy. A reload applies it.
     pub health: Option<HealthSettings>,
@@ -62,6 +91,10 @@ pub struct EndpointSettings {
     pub address: EndpointAddress,
     /// Its share of the load, relative to the others; 0 drains it.
     pub weight: u32,
+    /// Where it runs.
+    pub locality: Locality,
+    /// Its level of priority; 0 goes first.
+    pub priority: u8,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -74,10 +107,24 @@ struct EndpointMap {
     #[serde(default = "one")]
     #[schemars(range(max = 65535))]
     weight: u32,
+    /// The region that it runs in. Default: none.
+    #[serde(default)]
+    region: Option<Arc<str>>,
+    /// The zone that it runs in. Default: none.
+    #[serde(default)]
+    zone: Option<Arc<str>>,
+    /// Its level: higher ones get requests only while less than 72 % of the lower ones can serve.
+    /// Default: 0.
+    #[serde(default)]
+    priority: u8,
 }
 
 const fn one() -> u32 {
     1
+}
+
+const fn half() -> Percent {
+    Percent::new(50)
 }
 
 impl<'de> Deserialize<'de> for EndpointSettings {
@@ -97,12 +144,17 @@ impl<'de> Visitor<'de> for EndpointVisitor {
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<EndpointSettings, E> {
         let address = text.parse().map_err(|error| refused(text, error))?;
-        Ok(EndpointSettings { address, weight: 1 })
+        Ok(EndpointSettings { address, weight: 1, locality: Locality::default(), priority: 0 })
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<EndpointSettings, A::Error> {
         let map = EndpointMap::deserialize(MapAccessDeserializer::new(map))?;
-        Ok(EndpointSettings { address: map.address, weight: map.weight })
+        Ok(EndpointSettings {
+            address: map.address,
+            weight: map.weight,
+            locality: Locality { region: map.region, zone: map.zone },
+            priority: map.priority,
+        })
     }
 }
 

@@ -101,13 +101,15 @@ mod tests {
     use crate::algorithms::testing::endpoints;
     use crate::pool::{Pick, Pool};
     use crate::random::mix;
+    use crate::zones::Locality;
 
     fn pool(balance: &str, secret: &str) -> Pool {
         let json = format!(
             r#"{{"endpoints":["10.0.0.0:80","10.0.0.1:80","10.0.0.2:80"],"balance":{balance},
                 "health":{{}},"sticky":{{"cookie":"tg","ttl":"60s","secret":{secret}}}}}"#
         );
-        Pool::compile("api", &serde_json::from_str(&json).unwrap(), None).unwrap()
+        Pool::compile("api", &serde_json::from_str(&json).unwrap(), &Locality::default(), None)
+            .unwrap()
     }
 
     fn wall(seconds: u64) -> SystemTime {

@@ -43,5 +43,5 @@ impl RequestParts {
 
 /// Picks an endpoint now.
 pub(crate) fn pick(pool: &Pool, key: u64, tried: &[SocketAddr], random: u64) -> Option<Lease> {
-    pool.pick(&Pick { key, now: Clock::System.now(), prefer: None, random, tried })
+    pool.pick(&Pick { key, now: Clock::System.now(), prefer: None, random, tried }).ok()
 }

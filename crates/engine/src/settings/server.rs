@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU16;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -16,6 +17,11 @@ use super::listener::BindAddress;
 pub struct ServerSettings {
     /// Worker threads. Default: one per core. Needs a restart.
     pub threads: Option<NonZeroU16>,
+    /// The region that this process runs in. Default: none. A reload applies it.
+    pub region: Option<Arc<str>>,
+    /// The zone that this process runs in: upstreams with endpoints there are asked there first.
+    /// Default: none. A reload applies it.
+    pub zone: Option<Arc<str>>,
     /// How long SIGTERM waits for running requests. Default: 30s. A reload applies it.
     pub drain_timeout: Span,
     /// After SIGTERM: how long the process says that it is unready, and still accepts, before it
@@ -25,7 +31,13 @@ pub struct ServerSettings {
 
 impl Default for ServerSettings {
     fn default() -> Self {
-        Self { threads: None, drain_timeout: Span::seconds(30), unready_delay: Span::seconds(0) }
+        Self {
+            threads: None,
+            region: None,
+            zone: None,
+            drain_timeout: Span::seconds(30),
+            unready_delay: Span::seconds(0),
+        }
     }
 }
 

@@ -19,6 +19,7 @@ use rustc_hash::FxHashMap;
 use tidegate_core::SettingsError;
 use tidegate_core::net::AddressSet;
 use tidegate_guard::RateLimit;
+use tidegate_traffic::zones::Locality;
 use tidegate_traffic::{Pool, Router};
 use tidegate_waf::RuleSet;
 
@@ -71,7 +72,9 @@ impl Snapshot {
         let rules = rules().map_err(|error| errors.push(error)).ok()?;
         listeners::check(config, errors);
         cookies::check(config, errors);
-        let pools = upstreams::compile(&settings.upstreams, previous, errors);
+        let server = &settings.server;
+        let here = Locality { region: server.region.clone(), zone: server.zone.clone() };
+        let pools = upstreams::compile(&settings.upstreams, &here, previous, errors);
         let mut policies = Policies::new(config, previous, Arc::clone(&rules));
         policies.check_named(errors);
         let routes = routes::compile(config, &pools, &mut policies, previous, errors);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tidegate_core::SettingsError;
+use tidegate_traffic::zones::Locality;
 use tidegate_traffic::{Pool, UpstreamSettings};
 
 use super::Snapshot;
@@ -12,6 +13,7 @@ use super::files::{self, Pem};
 /// Compiles every upstream; a pool with errors is left out.
 pub(super) fn compile(
     upstreams: &BTreeMap<String, UpstreamSettings>,
+    here: &Locality,
     previous: Option<&Snapshot>,
     errors: &mut Vec<SettingsError>,
 ) -> BTreeMap<String, Arc<Pool>> {
@@ -20,12 +22,14 @@ pub(super) fn compile(
         let mut own = Vec::new();
         check_tls(settings, &mut own);
         let carried = previous.and_then(|previous| previous.pools.get(name));
-        if let Some(same) = carried.filter(|pool| pool.settings() == settings && own.is_empty()) {
+        if let Some(same) = carried
+            .filter(|pool| pool.settings() == settings && pool.here() == here && own.is_empty())
+        {
             // The very same pool: whatever works on it, such as a health check, goes on.
             pools.insert(name.clone(), Arc::clone(same));
             continue;
         }
-        match Pool::compile(name, settings, carried.map(Arc::as_ref)) {
+        match Pool::compile(name, settings, here, carried.map(Arc::as_ref)) {
             Ok(pool) => {
                 pools.insert(name.clone(), Arc::new(pool));
             }

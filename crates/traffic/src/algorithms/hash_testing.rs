@@ -11,6 +11,7 @@ use crate::endpoint::{Endpoint, Lease};
 use crate::random::{below, mix};
 
 /// What part of all keys may move though they need not.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Expected {
     pub(super) needless: f64,
 }
@@ -102,7 +103,7 @@ fn check_bound(algorithm: Algorithm, bound: &str, factor: f64, keys: u64) {
     let endpoints = endpoints(&weights);
     let balance = hash(&format!(r#","bounded_load":"{bound}""#));
     let balancer = build(algorithm, &endpoints, &balance);
-    let (turns, total) = (AtomicU64::new(0), Arc::new(AtomicU64::new(0)));
+    let (turns, shared) = (AtomicU64::new(0), Arc::default());
     let start = choice(&endpoints, &turns, 0, 0);
     let mut open = VecDeque::new();
     let mut at_home = 0;
@@ -113,7 +114,7 @@ fn check_bound(algorithm: Algorithm, bound: &str, factor: f64, keys: u64) {
         let index = balancer.pick(&choice).unwrap();
         let again = balancer.pick(&choice).unwrap();
         assert_eq!(index, again, "deterministic");
-        open.push_back(Lease::new(&endpoints[index], &total));
+        open.push_back(Lease::new(&endpoints[index], &shared, false));
         let share = f64::from(weights[index]) / f64::from(weights.iter().sum::<u32>());
         let most = (factor * open.len() as f64 * share).ceil();
         let found = f64::from(endpoints[index].in_flight());

@@ -90,15 +90,25 @@ pub struct Choice<'a> {
     pub tried: &'a [SocketAddr],
     /// Counts the choices made so far; shared by all threads.
     pub turns: &'a AtomicU64,
+    /// Whether endpoints that cannot serve are chosen too.
+    pub panic: bool,
+    /// The most requests that an endpoint may have in flight, with this one.
+    pub most: u32,
 }
 
 impl Choice<'_> {
-    /// Whether the endpoint at `index` may be chosen: it is available still and was not tried.
+    /// Whether the endpoint at `index` may be chosen: see [`Self::wants`].
     #[must_use]
     pub fn accepts(&self, index: usize) -> bool {
-        self.endpoints.get(index).is_some_and(|endpoint| {
-            endpoint.is_available() && !self.tried.contains(&endpoint.address())
-        })
+        self.endpoints.get(index).is_some_and(|endpoint| self.wants(endpoint))
+    }
+
+    /// Whether an endpoint may be chosen: it is available still, has room and was not tried.
+    #[must_use]
+    pub fn wants(&self, endpoint: &Endpoint) -> bool {
+        (endpoint.is_available() || self.panic && endpoint.is_open())
+            && (self.most == u32::MAX || endpoint.in_flight() < self.most)
+            && !self.tried.contains(&endpoint.address())
     }
 
     /// Takes the next turn.
@@ -124,7 +134,7 @@ pub(crate) mod testing {
             .map(|(index, weight)| {
                 let ip = std::net::Ipv4Addr::from_bits(0x0a00_0000 + index);
                 let address = SocketAddr::new(ip.into(), 80);
-                Endpoint::carried(Place { address, host: None, weight: *weight }, false, None)
+                Endpoint::carried(Place::at(address, *weight), false, None)
             })
             .collect()
     }
@@ -148,7 +158,8 @@ pub(crate) mod testing {
         random: u64,
     ) -> Choice<'a> {
         let now = tidegate_core::Clock::System.now();
-        Choice { endpoints, key, random, now, in_flight: 0, tried: &[], turns }
+        let (in_flight, panic, most) = (0, false, u32::MAX);
+        Choice { endpoints, key, random, now, in_flight, tried: &[], turns, panic, most }
     }
 
     /// Picks `count` times with a fixed seed and returns how often each endpoint was chosen.

@@ -3,24 +3,26 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tidegate_core::SettingsError;
 
-use super::{Changes, Members, Pool, ResolvedName, places};
+use super::members::Members;
+use super::{Changes, Pool, ResolvedName, places};
 use crate::endpoint::Place;
 use crate::health::HealthCheck;
 use crate::settings::{EndpointAddress, UpstreamSettings, is_dns_name};
 use crate::sticky::Sticky;
+use crate::zones::Locality;
 
 /// Weights above this would not balance any better.
 const MAX_WEIGHT: u32 = 65_535;
 
 impl Pool {
     /// Compiles an upstream. From `previous`, the pool of the same name before a reload, it takes
-    /// over the state of endpoints by address, and what names resolve to.
+    /// over the state of endpoints by address, and what names resolve to. `here` is where this
+    /// process runs.
     ///
     /// # Errors
     ///
@@ -28,10 +30,12 @@ impl Pool {
     pub fn compile(
         name: &str,
         settings: &UpstreamSettings,
+        here: &Locality,
         previous: Option<&Self>,
     ) -> Result<Self, Vec<SettingsError>> {
         let mut errors = Vec::new();
         check_endpoints(settings, &mut errors);
+        check_resilience(settings, &mut errors);
         check_tls(settings, &mut errors);
         if settings.keepalive.idle_timeout.0.is_zero() {
             let path = ["keepalive", "idle_timeout"];
@@ -47,47 +51,40 @@ impl Pool {
             errors.extend(found.into_iter().map(|error| error.under(["sticky"])));
             None
         });
-        if errors.is_empty() {
-            Ok(Self::new(name, settings, health, previous).with_sticky(sticky))
-        } else {
-            Err(errors)
+        if !errors.is_empty() {
+            return Err(errors);
         }
-    }
-
-    fn new(
-        name: &str,
-        settings: &UpstreamSettings,
-        health: Option<HealthCheck>,
-        previous: Option<&Self>,
-    ) -> Self {
         let (fixed, names) = split_endpoints(settings);
         let resolved: Vec<_> = names.iter().map(|name| carried_answer(name, previous)).collect();
         let places = places(&fixed, &names, &resolved);
-        let nothing = Members::new(Arc::new([]), &settings.balance);
+        let nothing = Members::new(Arc::new([]), settings, here);
         let before = previous.map(|pool| pool.members.load_full());
-        let all = before.as_deref().unwrap_or(&nothing).carry(places, health.is_some());
-        let members = Members::new(all, &settings.balance);
-        let turns = previous.map_or(0, |pool| pool.turns.load(Ordering::Relaxed));
-        Self {
+        let before = before.as_deref().unwrap_or(&nothing);
+        let (all, new) = before.carry(places, health.is_some());
+        let returned = all.iter().filter(|endpoint| {
+            endpoint.is_open() && before.get(endpoint.address()).is_some_and(|old| !old.is_open())
+        });
+        // Nothing of what runs already is changed here: the configuration may still be refused.
+        let slow_start = settings.slow_start.as_ref().filter(|_| !before.all.is_empty());
+        for endpoint in new.iter().chain(returned) {
+            endpoint.enter(slow_start);
+        }
+        if let Some(sticky) = &sticky {
+            sticky.know(&all);
+        }
+        let members = Members::new(all, settings, here);
+        Ok(Self {
             name: name.into(),
             settings: settings.clone(),
+            here: here.clone(),
             health,
-            sticky: None,
+            sticky,
             fixed,
             names,
             members: ArcSwap::from_pointee(members),
-            turns: AtomicU64::new(turns),
-            in_flight: previous.map(|pool| Arc::clone(&pool.in_flight)).unwrap_or_default(),
-            changes: Mutex::new(Changes { resolved, rebuilt: None }),
-        }
-    }
-
-    fn with_sticky(mut self, sticky: Option<Sticky>) -> Self {
-        if let Some(sticky) = &sticky {
-            sticky.know(&self.endpoints());
-        }
-        self.sticky = sticky;
-        self
+            shared: previous.map(|pool| Arc::clone(&pool.shared)).unwrap_or_default(),
+            changes: Mutex::new(Changes { resolved, ..Changes::default() }),
+        })
     }
 }
 
@@ -95,13 +92,19 @@ fn split_endpoints(settings: &UpstreamSettings) -> (Box<[Place]>, Box<[ResolvedN
     let mut fixed = Vec::new();
     let mut names = Vec::new();
     for endpoint in &settings.endpoints {
-        let weight = endpoint.weight;
+        let (weight, priority) = (endpoint.weight, endpoint.priority);
+        let locality = endpoint.locality.clone();
+        let zone = locality.zone.as_deref();
+        let closed = settings.zones.drained.iter().any(|drained| Some(drained.as_str()) == zone);
+        let mut place = |address| {
+            let locality = locality.clone();
+            fixed.push(Place { address, host: None, weight, locality, priority, closed });
+        };
         match &endpoint.address {
+            EndpointAddress::Socket(address) => place(*address),
             EndpointAddress::Name { host, port } => {
-                names.push(ResolvedName { host: host.as_str().into(), port: *port, weight });
-            }
-            EndpointAddress::Socket(address) => {
-                fixed.push(Place { address: *address, host: None, weight });
+                let host = host.as_str().into();
+                names.push(ResolvedName { host, port: *port, weight, locality, priority, closed });
             }
         }
     }
@@ -141,6 +144,23 @@ fn check_endpoints(settings: &UpstreamSettings, errors: &mut Vec<SettingsError>)
                     .with_hint("give it a larger weight instead"),
             );
         }
+    }
+}
+
+fn check_resilience(settings: &UpstreamSettings, errors: &mut Vec<SettingsError>) {
+    let mut known: Vec<_> =
+        settings.endpoints.iter().filter_map(|e| e.locality.zone.as_deref()).collect();
+    let all_zoned = !known.is_empty() && known.len() == settings.endpoints.len();
+    known.sort_unstable();
+    known.dedup();
+    let found = [
+        ("outlier", settings.outlier.map_or_else(Vec::new, |outlier| outlier.check())),
+        ("slow_start", settings.slow_start.map_or_else(Vec::new, |slow_start| slow_start.check())),
+        ("breaker", settings.breaker.map_or_else(Vec::new, |breaker| breaker.check())),
+        ("zones", settings.zones.check(&known, all_zoned)),
+    ];
+    for (key, found) in found {
+        errors.extend(found.into_iter().map(|error| error.under([key])));
     }
 }
 

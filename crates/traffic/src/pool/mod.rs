@@ -1,10 +1,14 @@
 //! A pool: the endpoints of one upstream, which of them are available, and which is next.
 //!
 //! Requests read one immutable [`Members`] through an `ArcSwap`; whatever changes it (the resolver,
-//! a health check) builds the next one aside, under a lock that requests never see. The endpoints'
-//! own state is carried over reloads by address.
+//! a health check, an ejection, the growing weight of a new endpoint) builds the next one aside,
+//! under a lock that requests never see. The endpoints' own state is carried over reloads by
+//! address, the pool's by name.
 
 mod compile;
+mod members;
+mod tend;
+mod weigh;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -13,29 +17,54 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
 use tidegate_core::Request;
 
-use crate::algorithms::{Balance, Balancer, Candidates, Choice, WEIGHT_ONE};
+use self::members::Members;
+pub use self::tend::Event;
+use crate::algorithms::Choice;
+use crate::breaker::{Breaker, BreakerState, Pass};
 use crate::endpoint::{Endpoint, Lease, Place};
 use crate::health::{HealthCheck, Outcome, Transition};
-use crate::random::below;
+use crate::outlier::Answer;
 use crate::settings::UpstreamSettings;
 use crate::sticky::Sticky;
+use crate::zones::Locality;
 
 /// The endpoints of one upstream.
 #[derive(Debug)]
 pub struct Pool {
     name: Arc<str>,
     settings: UpstreamSettings,
+    here: Locality,
     health: Option<HealthCheck>,
     sticky: Option<Sticky>,
     fixed: Box<[Place]>,
     names: Box<[ResolvedName]>,
     members: ArcSwap<Members>,
+    shared: Arc<Shared>,
+    changes: Mutex<Changes>,
+}
+
+/// What all pools share that were compiled from upstreams of one name, before and after reloads.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
     turns: AtomicU64,
     /// Requests on all endpoints together.
-    in_flight: Arc<AtomicU64>,
-    changes: Mutex<Changes>,
+    pub(crate) in_flight: AtomicU64,
+    /// Those of them that wait for the head of their response.
+    pub(crate) pending: AtomicU64,
+    pub(crate) breaker: Breaker,
+    isolated: Mutex<FxHashMap<Box<str>, Isolation>>,
+}
+
+/// Why a zone is out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Isolation {
+    /// Somebody said so.
+    by_hand: bool,
+    /// Too many of its endpoints could not serve.
+    until: Option<Instant>,
 }
 
 /// What a request brings to the choice of its endpoint.
@@ -54,6 +83,17 @@ pub struct Pick<'a> {
     pub tried: &'a [SocketAddr],
 }
 
+/// Why no endpoint was picked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoPick {
+    /// The breaker is open; it may change after so long.
+    BreakerOpen(Duration),
+    /// As much as the limits allow is on the pool, or on each of its endpoints.
+    Full,
+    /// No endpoint can serve.
+    NoEndpoint,
+}
+
 /// A name that the resolver has to look up for a pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResolvedName {
@@ -63,6 +103,12 @@ pub struct ResolvedName {
     pub port: u16,
     /// The weight of each of its endpoints.
     pub weight: u32,
+    /// Where its endpoints run.
+    pub locality: Locality,
+    /// Their level of priority.
+    pub priority: u8,
+    /// Whether the settings take their zone out.
+    pub(crate) closed: bool,
 }
 
 /// What only those touch who change the members.
@@ -72,6 +118,8 @@ struct Changes {
     resolved: Vec<Vec<IpAddr>>,
     /// When the members were built last because of a health check.
     rebuilt: Option<Instant>,
+    /// When the rates of endpoints were compared last.
+    swept: Option<Instant>,
 }
 
 impl Pool {
@@ -85,6 +133,12 @@ impl Pool {
     #[must_use]
     pub fn settings(&self) -> &UpstreamSettings {
         &self.settings
+    }
+
+    /// Where this process runs, as it was compiled for.
+    #[must_use]
+    pub fn here(&self) -> &Locality {
+        &self.here
     }
 
     /// How its endpoints are checked; `None` if they are not.
@@ -102,7 +156,25 @@ impl Pool {
     /// Whether any endpoint can serve.
     #[must_use]
     pub fn is_available(&self) -> bool {
-        self.members.load().available.iter().any(|endpoint| endpoint.is_available())
+        self.members.load().all.iter().any(|endpoint| endpoint.is_available())
+    }
+
+    /// Whether so few can serve that requests go to all.
+    #[must_use]
+    pub fn is_in_panic(&self) -> bool {
+        self.members.load().panic
+    }
+
+    /// Requests on all endpoints together.
+    #[must_use]
+    pub fn in_flight(&self) -> u64 {
+        self.shared.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// The state of its breaker; closed if it has none.
+    #[must_use]
+    pub fn breaker(&self, now: Instant) -> BreakerState {
+        self.shared.breaker.state(millis(now))
     }
 
     /// The hash of the request's balancing key; 0 if the algorithm uses none.
@@ -111,18 +183,81 @@ impl Pool {
         self.settings.balance.key(request)
     }
 
-    /// The next endpoint for a request; `None` if none is healthy. One that was tried is chosen
-    /// only if no other is available.
-    #[must_use]
-    pub fn pick(&self, pick: &Pick<'_>) -> Option<Lease> {
+    /// The next endpoint for a request. One that was tried is chosen only if no other is available.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none.
+    pub fn pick(&self, pick: &Pick<'_>) -> Result<Lease, NoPick> {
+        let limits = &self.settings.limits;
+        let in_flight = self.shared.in_flight.load(Ordering::Relaxed);
+        let full = limits.requests.is_some_and(|most| in_flight >= u64::from(most.get()))
+            || limits.pending.is_some_and(|most| {
+                self.shared.pending.load(Ordering::Relaxed) >= u64::from(most.get())
+            });
+        if full {
+            return Err(NoPick::Full);
+        }
         let members = self.members.load();
         let Pick { key, now, prefer, random, tried } = *pick;
-        let bound = prefer.and_then(|address| members.bound(address, tried));
-        let (endpoints, turns) = (&members.available, &self.turns);
-        let in_flight = self.in_flight.load(Ordering::Relaxed);
-        let choice = Choice { endpoints, key, random, now, in_flight, tried, turns };
-        let endpoint = bound.or_else(|| members.pick(&choice))?;
-        Some(Lease::new(endpoint, &self.in_flight))
+        let choice = Choice {
+            endpoints: &members.candidates,
+            key,
+            random,
+            now,
+            in_flight,
+            tried,
+            turns: &self.shared.turns,
+            panic: members.panic,
+            most: limits.endpoint_requests.map_or(u32::MAX, std::num::NonZeroU32::get),
+        };
+        let bound = prefer.and_then(|address| members.bound(address, &choice));
+        let Some(endpoint) = bound.or_else(|| members.pick(&choice)) else {
+            let free = Choice { most: u32::MAX, tried: &[], ..choice };
+            let full = members.all.iter().any(|endpoint| free.wants(endpoint));
+            return Err(if full { NoPick::Full } else { NoPick::NoEndpoint });
+        };
+        let probe = match &self.settings.breaker {
+            None => false,
+            Some(breaker) => match self.shared.breaker.admit(breaker, millis(now)) {
+                Pass::Free => false,
+                Pass::Probe => true,
+                Pass::Refused(time) => return Err(NoPick::BreakerOpen(time)),
+            },
+        };
+        Ok(Lease::new(endpoint, &self.shared, probe))
+    }
+
+    /// Takes what became of a try, once per lease: `took` is the time until the head of the
+    /// response, or until it failed. Says what followed from it.
+    pub fn report(
+        &self,
+        lease: &Lease,
+        answer: Answer,
+        took: Duration,
+        now: Instant,
+    ) -> Option<Event> {
+        lease.answered();
+        lease.record_latency(took, answer.failed(), now);
+        if answer == Answer::None {
+            lease.record_failure();
+        }
+        if answer == Answer::Canceled {
+            return None;
+        }
+        let ejected = self.settings.outlier.as_ref().and_then(|outlier| {
+            let cause = lease.record().observe(answer, took, outlier)?;
+            self.eject(lease.endpoint(), cause, now)
+        });
+        let turned = self.settings.breaker.as_ref().and_then(|settings| {
+            let (breaker, at) = (&self.shared.breaker, millis(now));
+            if lease.take_probe() {
+                breaker.probed(answer.failed(), settings, at)
+            } else {
+                breaker.observe(answer.failed(), settings, at)
+            }
+        });
+        ejected.or(turned.map(Event::Breaker))
     }
 
     /// All endpoints, drained and unhealthy ones too.
@@ -150,17 +285,23 @@ impl Pool {
             _ => return false,
         }
         let places = places(&self.fixed, &self.names, &changes.resolved);
-        let all = self.members.load().carry(places, self.health.is_some());
+        let before = self.members.load();
+        let (all, new) = before.carry(places, self.health.is_some());
+        // The first ones have nobody to lean on.
+        if !before.all.is_empty() {
+            self.enter(&new);
+        }
         if let Some(sticky) = &self.sticky {
             sticky.know(&all);
         }
+        self.apply_isolation(&all);
         self.rebuild(&all);
         true
     }
 
     /// Takes the outcome of a health check of the endpoint at `address`; says whether it turned the
     /// endpoint's state. Without health settings, or for an address that left meanwhile, it does
-    /// nothing.
+    /// nothing. A passing check lets an ejected endpoint in again.
     pub fn observe(
         &self,
         address: SocketAddr,
@@ -172,6 +313,15 @@ impl Pool {
         let place = members.place(address)?;
         let endpoint = members.all.get(place)?;
         let transition = endpoint.observe(outcome, check.thresholds, now);
+        let recovered = transition.is_some_and(|turned| turned.healthy);
+        let readmitted = outcome == Outcome::Passed && endpoint.is_ejected();
+        if readmitted {
+            endpoint.record().readmit();
+            endpoint.set_ejected(false);
+        }
+        if recovered || readmitted {
+            self.enter(std::slice::from_ref(endpoint));
+        }
         // Another pool over the same endpoints, of an older snapshot, may have seen the turn.
         if members.is_stale(place) {
             self.rebuild_after_check(now);
@@ -193,91 +343,27 @@ impl Pool {
         self.rebuild(&all);
     }
 
+    /// Starts these slowly, if they should.
+    fn enter(&self, endpoints: &[Arc<Endpoint>]) {
+        for endpoint in endpoints {
+            endpoint.enter(self.settings.slow_start.as_ref());
+        }
+    }
+
     /// Call it with `changes` locked.
     fn rebuild(&self, all: &Arc<[Arc<Endpoint>]>) {
-        let members = Members::new(Arc::clone(all), &self.settings.balance);
-        self.members.store(Arc::new(members));
+        self.members.store(Arc::new(Members::new(Arc::clone(all), &self.settings, &self.here)));
     }
 }
 
 /// Pools up to this size are rebuilt at each turn of an endpoint's health.
 const UNPACED: usize = 256;
 
-/// The endpoints at one time, and the balancer over those that were available then.
-#[derive(Debug)]
-struct Members {
-    all: Arc<[Arc<Endpoint>]>,
-    /// For each of `all`, by address: its place, for [`Self::place`].
-    by_address: rustc_hash::FxHashMap<SocketAddr, usize>,
-    /// For each of `all`: whether it is in `available`.
-    included: Box<[bool]>,
-    available: Box<[Arc<Endpoint>]>,
-    balancer: Box<dyn Balancer>,
-}
-
-impl Members {
-    fn new(all: Arc<[Arc<Endpoint>]>, balance: &Balance) -> Self {
-        let by_address = all.iter().enumerate().map(|(at, e)| (e.address(), at)).collect();
-        let included: Box<[bool]> = all.iter().map(|endpoint| endpoint.is_available()).collect();
-        let available: Box<[_]> = all
-            .iter()
-            .zip(&included)
-            .filter(|(_, included)| **included)
-            .map(|(endpoint, _)| Arc::clone(endpoint))
-            .collect();
-        let weights: Vec<u32> =
-            available.iter().map(|endpoint| endpoint.weight().saturating_mul(WEIGHT_ONE)).collect();
-        let known = all.len();
-        let candidates = Candidates { endpoints: &available, weights: &weights, balance, known };
-        let balancer = (balance.algorithm().build)(&candidates);
-        Self { all, by_address, included, available, balancer }
-    }
-
-    fn place(&self, address: SocketAddr) -> Option<usize> {
-        self.by_address.get(&address).copied()
-    }
-
-    fn is_stale(&self, place: usize) -> bool {
-        let available = self.all.get(place).map(|endpoint| endpoint.is_available());
-        available != self.included.get(place).copied()
-    }
-
-    /// The endpoint at `address`, if it can serve and was not tried.
-    fn bound(&self, address: SocketAddr, tried: &[SocketAddr]) -> Option<&Arc<Endpoint>> {
-        let endpoint = self.all.get(self.place(address)?)?;
-        (endpoint.is_available() && !tried.contains(&address)).then_some(endpoint)
-    }
-
-    /// The balancer's choice. Should it find none (the health of many turned a moment ago, or the
-    /// others were tried), any other; and then one that was tried.
-    fn pick(&self, choice: &Choice<'_>) -> Option<&Arc<Endpoint>> {
-        if let Some(index) = self.balancer.pick(choice) {
-            return self.available.get(index);
-        }
-        let untried = |endpoint: &&Arc<Endpoint>| !choice.tried.contains(&endpoint.address());
-        self.scan(choice.random, untried).or_else(|| self.scan(choice.random, |_| true))
-    }
-
-    /// The first that is available and wanted, from a random start.
-    fn scan(
-        &self,
-        random: u64,
-        wanted: impl Fn(&&Arc<Endpoint>) -> bool,
-    ) -> Option<&Arc<Endpoint>> {
-        let (before, after) = self.all.split_at_checked(below(random, self.all.len()))?;
-        after.iter().chain(before).find(|endpoint| endpoint.is_available() && wanted(endpoint))
-    }
-
-    /// The endpoints at `places`, with the state of those that are here already.
-    fn carry(&self, places: Vec<Place>, checked: bool) -> Arc<[Arc<Endpoint>]> {
-        places
-            .into_iter()
-            .map(|place| {
-                let previous = self.place(place.address).and_then(|at| self.all.get(at));
-                Endpoint::carried(place, checked, previous)
-            })
-            .collect()
-    }
+/// Milliseconds since some beginning, the same for the whole process.
+fn millis(now: Instant) -> u64 {
+    static BEGINNING: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    let since = now.saturating_duration_since(*BEGINNING.get_or_init(|| now));
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The fixed places, then those of each name; an address that comes twice counts once.
@@ -288,6 +374,9 @@ fn places(fixed: &[Place], names: &[ResolvedName], resolved: &[Vec<IpAddr>]) -> 
             address: SocketAddr::new(*ip, name.port),
             host: Some(Arc::clone(&name.host)),
             weight: name.weight,
+            locality: name.locality.clone(),
+            priority: name.priority,
+            closed: name.closed,
         })
     });
     fixed.iter().cloned().chain(from_names).filter(|place| seen.insert(place.address)).collect()

@@ -12,6 +12,7 @@ use super::Pool;
 use crate::health::Outcome;
 use crate::random::{below, mix};
 use crate::testing::pick;
+use crate::zones::Locality;
 
 struct World {
     seed: u64,
@@ -30,10 +31,13 @@ impl World {
         let endpoints: Vec<String> =
             (0..count).map(|n| format!(r#""10.0.{}.{}:80""#, n / 250, n % 250)).collect();
         let json = format!(
-            r#"{{"endpoints":[{}],"balance":{balance},"health":{{"interval":"1s"}}}}"#,
+            r#"{{"endpoints":[{}],"balance":{balance},"health":{{"interval":"1s"}},
+            "panic_threshold":"0%"}}"#,
             endpoints.join(",")
         );
-        let pool = Pool::compile("api", &serde_json::from_str(&json).unwrap(), None).unwrap();
+        let pool =
+            Pool::compile("api", &serde_json::from_str(&json).unwrap(), &Locality::default(), None)
+                .unwrap();
         let programs =
             pool.endpoints().iter().map(|e| (e.address(), (true, Duration::ZERO))).collect();
         let hand = ManualClock::new();

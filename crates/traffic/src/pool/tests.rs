@@ -11,6 +11,7 @@ use crate::health::Outcome;
 use crate::random;
 use crate::settings::UpstreamSettings;
 use crate::testing::pick;
+use crate::zones::Locality;
 
 const BALANCES: [&str; 4] =
     [r#""round_robin""#, r#""random""#, r#""least_request""#, r#"{"hash":"client_ip"}"#];
@@ -20,7 +21,7 @@ fn settings(json: &str) -> UpstreamSettings {
 }
 
 fn pool(json: &str, previous: Option<&Pool>) -> Pool {
-    Pool::compile("api", &settings(json), previous).unwrap()
+    Pool::compile("api", &settings(json), &Locality::default(), previous).unwrap()
 }
 
 fn address(text: &str) -> SocketAddr {
@@ -40,7 +41,7 @@ fn fail(pool: &Pool, text: &str) {
 
 #[track_caller]
 fn check_refused(json: &str, expected: &str) {
-    let errors = Pool::compile("api", &settings(json), None).unwrap_err();
+    let errors = Pool::compile("api", &settings(json), &Locality::default(), None).unwrap_err();
     let found: Vec<_> = errors.iter().map(ToString::to_string).collect();
     assert_eq!(found.join("; "), expected);
 }
@@ -77,7 +78,10 @@ fn settings_say_what_is_wrong() {
         r#"{"endpoints":["10.0.0.1:80"],"tls":{"insecure_skip_verify":true}}"#,
         r#"{"endpoints":[{"address":"10.0.0.1:80","weight":0},"10.0.0.2:80"],"protocol":"h2"}"#,
     ] {
-        assert!(Pool::compile("api", &settings(fine), None).is_ok(), "{fine}");
+        assert!(
+            Pool::compile("api", &settings(fine), &Locality::default(), None).is_ok(),
+            "{fine}"
+        );
     }
 }
 
@@ -166,7 +170,8 @@ fn a_reload_keeps_what_is_known_about_endpoints() {
 
 #[test]
 fn without_checks_after_a_reload_nothing_stays_unhealthy() {
-    let old = pool(r#"{"endpoints":["10.0.0.1:80"],"health":{}}"#, None);
+    let json = r#"{"endpoints":["10.0.0.1:80"],"health":{},"panic_threshold":"0%"}"#;
+    let old = pool(json, None);
     fail(&old, "10.0.0.1:80");
     assert!(pick(&old, 0, &[], 0).is_none());
     let new = pool(r#"{"endpoints":["10.0.0.1:80"]}"#, Some(&old));
@@ -252,7 +257,7 @@ fn many_threads_share_the_turns_exactly_and_give_all_back() {
                 scope.spawn(move || {
                     let mut held = Vec::new();
                     for round in 0..5_000 {
-                        held.push(pick(&pool, round ^ thread << 32, &[], random::next()).unwrap());
+                        held.push(pick(pool, round ^ thread << 32, &[], random::next()).unwrap());
                         held.truncate(7);
                     }
                 });

@@ -1,0 +1,48 @@
+//! What a pool needs beside its requests: once a second its ejections, slow starts and zones are
+//! looked at, and what changed is logged and shown.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidegate_traffic::Pool;
+use tidegate_traffic::pool::Event;
+use tokio::time::sleep;
+
+use crate::edge::Edge;
+
+/// How often.
+const PACE: Duration = Duration::from_secs(1);
+
+/// Tends `pool` until the task is aborted.
+pub(crate) async fn tend_pool(pool: Arc<Pool>, edge: Arc<Edge>) {
+    loop {
+        for event in pool.tend(edge.clock().now()) {
+            log(&pool, &event);
+        }
+        sleep(PACE).await;
+    }
+}
+
+/// Tells operators what happened to a pool.
+pub(crate) fn log(pool: &Pool, event: &Event) {
+    let upstream = pool.name();
+    match event {
+        Event::Breaker(state) => {
+            tracing::warn!(upstream, state = state.as_str(), "the breaker turned");
+        }
+        Event::Ejected { endpoint, cause, .. } => {
+            let count = pool.endpoints().iter().filter(|endpoint| endpoint.is_ejected()).count();
+            let cause = cause.as_str();
+            tracing::warn!(upstream, %endpoint, cause, ejected = count, "endpoint ejected");
+        }
+        Event::Readmitted { endpoint } => {
+            tracing::info!(upstream, %endpoint, "the endpoint's ejection is over");
+        }
+        Event::ZoneIsolated { zone } => {
+            tracing::warn!(upstream, %zone, "zone isolated: too few of its endpoints can serve");
+        }
+        Event::ZoneReturned { zone } => {
+            tracing::info!(upstream, %zone, "zone returned");
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! How much of the load each endpoint should get now: by weight, slow start, zone and priority, and
+//! whether so few can serve that all are tried.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::algorithms::WEIGHT_ONE;
+use crate::endpoint::Endpoint;
+use crate::settings::UpstreamSettings;
+use crate::zones::{Locality, Zone, ZoneMode, by_priority, local_first};
+
+/// What [`weigh`] finds.
+#[derive(Debug, PartialEq)]
+pub(super) struct Weighed {
+    /// For each endpoint its effective weight, in units of 1/[`WEIGHT_ONE`]; 0 for those that
+    /// get nothing.
+    pub(super) weights: Vec<u32>,
+    /// Whether fewer than the panic threshold can serve: then all that are open get requests.
+    pub(super) panic: bool,
+}
+
+pub(super) fn weigh(
+    all: &[Arc<Endpoint>],
+    settings: &UpstreamSettings,
+    here: &Locality,
+) -> Weighed {
+    let open = all.iter().filter(|endpoint| endpoint.is_open()).count();
+    let available = all.iter().filter(|endpoint| endpoint.is_available()).count();
+    let threshold = usize::from(settings.panic_threshold.basis_points());
+    let panic = available * 10_000 < open * threshold;
+    let serves = |e: &Endpoint| if panic { e.is_open() } else { e.is_available() };
+    let own = |endpoint: &Arc<Endpoint>| {
+        if serves(endpoint) { endpoint.weight() as f64 * f64::from(endpoint.warmth()) } else { 0.0 }
+    };
+    let mut weights: Vec<f64> = all.iter().map(own).collect();
+    if !panic {
+        share_by_priority(all, &mut weights);
+        if settings.zones.mode == ZoneMode::PreferLocal && here.zone.is_some() {
+            share_by_zone(all, settings.zones.min_endpoints, here, &mut weights);
+        }
+    }
+    let rounded = |weight: f64| {
+        if weight <= 0.0 {
+            return 0;
+        }
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
+        let rounded = weight.round().clamp(1.0, f64::from(u32::MAX)) as u32;
+        rounded
+    };
+    Weighed { weights: weights.into_iter().map(rounded).collect(), panic }
+}
+
+/// Scales the weights of each level, so that the levels' sums have the shares they should have.
+fn share_by_priority(all: &[Arc<Endpoint>], weights: &mut [f64]) {
+    // For each level: the weight of those that are open, and of those that can serve.
+    let mut levels: BTreeMap<u8, (f64, f64)> = BTreeMap::new();
+    for (endpoint, weight) in all.iter().zip(weights.iter()).filter(|(e, _)| e.is_open()) {
+        let level = levels.entry(endpoint.priority()).or_default();
+        level.0 += f64::from(endpoint.weight());
+        if *weight > 0.0 {
+            level.1 += f64::from(endpoint.weight());
+        }
+    }
+    if levels.len() < 2 {
+        return;
+    }
+    let able: Vec<f64> = levels.values().map(|(open, able)| able / open.max(1.0)).collect();
+    let total: f64 = levels.values().map(|(_, able)| able).sum();
+    let factors: BTreeMap<u8, f64> = levels
+        .iter()
+        .zip(by_priority(&able))
+        .map(|((level, (_, able)), share)| (*level, share * total / able.max(1.0)))
+        .collect();
+    for (endpoint, weight) in all.iter().zip(weights) {
+        *weight *= factors.get(&endpoint.priority()).copied().unwrap_or(0.0);
+    }
+}
+
+/// Scales the weights of each zone, so that ours comes first.
+fn share_by_zone(all: &[Arc<Endpoint>], min_endpoints: u32, here: &Locality, weights: &mut [f64]) {
+    let able = weights.iter().filter(|weight| **weight > 0.0).count();
+    if able < min_endpoints as usize {
+        return;
+    }
+    // Zones that cannot serve have proxies of their own still, which send elsewhere.
+    let mut zones: BTreeMap<&Locality, f64> = BTreeMap::new();
+    for (endpoint, weight) in all.iter().zip(weights.iter()) {
+        if endpoint.weight() > 0 {
+            *zones.entry(endpoint.locality()).or_default() += weight / f64::from(WEIGHT_ONE);
+        }
+    }
+    if zones.len() < 2 || !zones.contains_key(here) {
+        return;
+    }
+    let seen: Vec<Zone> = zones
+        .iter()
+        .map(|(zone, able)| Zone {
+            able: *able,
+            is_local: *zone == here,
+            same_region: zone.region == here.region,
+        })
+        .collect();
+    let total: f64 = zones.values().sum();
+    let factors: BTreeMap<&Locality, f64> = zones
+        .iter()
+        .zip(local_first(&seen))
+        .map(|((zone, able), share)| (*zone, if *able > 0.0 { share * total / able } else { 0.0 }))
+        .collect();
+    for (endpoint, weight) in all.iter().zip(weights) {
+        *weight *= factors.get(endpoint.locality()).copied().unwrap_or(0.0);
+    }
+}
