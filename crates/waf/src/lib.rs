@@ -27,6 +27,8 @@ mod operators;
 mod policy;
 mod prefilter;
 mod rules;
+#[allow(dead_code, reason = "the front end fills it, the program reads it")]
+mod seclang;
 mod settings;
 mod target;
 mod transformations;
