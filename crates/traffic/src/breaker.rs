@@ -212,23 +212,36 @@ fn millis(time: Duration) -> u64 {
 mod tests {
     use super::*;
 
-    #[test]
-    fn it_opens_probes_and_closes() {
+    fn opened(at: u64) -> (Breaker, BreakerSettings) {
         let (breaker, settings) = (Breaker::default(), BreakerSettings::default());
-        let mut turned = Vec::new();
-        for nth in 0..19 {
-            turned.extend(breaker.observe(nth % 2 == 0, &settings, 100));
-        }
-        assert_eq!(turned, []);
-        assert_eq!(breaker.observe(true, &settings, 100), Some(BreakerState::Open));
+        let turned: Vec<_> =
+            (0..20).filter_map(|nth| breaker.observe(nth % 2 == 1, &settings, at)).collect();
+        assert_eq!(turned, [BreakerState::Open], "at the twentieth");
+        (breaker, settings)
+    }
+
+    #[test]
+    fn open_it_refuses() {
+        let (breaker, settings) = opened(100);
         assert_eq!(breaker.observe(true, &settings, 100), None, "it is open already");
         assert_eq!(breaker.admit(&settings, 1_100), Pass::Refused(Duration::from_secs(4)));
+        assert_eq!(breaker.state(5_099), BreakerState::Open);
+    }
+
+    #[test]
+    fn half_open_it_probes_until_one_fails() {
+        let (breaker, settings) = opened(100);
         assert_eq!(breaker.admit(&settings, 5_100), Pass::Probe);
         assert_eq!(breaker.admit(&settings, 5_100), Pass::Refused(Duration::from_secs(5)));
         breaker.give_up();
         assert_eq!(breaker.admit(&settings, 5_200), Pass::Probe);
         assert_eq!(breaker.probed(true, &settings, 5_300), Some(BreakerState::Open));
         assert_eq!(breaker.state(5_300), BreakerState::Open);
+    }
+
+    #[test]
+    fn successful_probes_close_it() {
+        let (breaker, settings) = opened(100);
         for expected in [None, None, Some(BreakerState::Closed)] {
             assert_eq!(breaker.state(11_000), BreakerState::HalfOpen);
             assert_eq!(breaker.admit(&settings, 11_000), Pass::Probe);

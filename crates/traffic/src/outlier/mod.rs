@@ -117,7 +117,8 @@ impl Record {
         let in_a_row_5xx = in_a_row(&self.fails_5xx, failed);
         let in_a_row_gateway = in_a_row(&self.fails_gateway, answer.is_gateway_failure());
         // Once per so many, so that one that cannot be ejected does not try at each request.
-        let reaches = |count: u32, limit: u32| count > 0 && limit > 0 && count % limit == 0;
+        let reaches =
+            |count: u32, limit: u32| count > 0 && limit > 0 && count.is_multiple_of(limit);
         if reaches(in_a_row_gateway, settings.consecutive_gateway_failures) {
             Some(Cause::ConsecutiveGatewayFailures)
         } else if reaches(in_a_row_5xx, settings.consecutive_5xx) {

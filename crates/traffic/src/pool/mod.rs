@@ -383,6 +383,8 @@ fn places(fixed: &[Place], names: &[ResolvedName], resolved: &[Vec<IpAddr>]) -> 
 }
 
 #[cfg(test)]
+mod resilience;
+#[cfg(test)]
 mod simulation;
 #[cfg(test)]
 mod tests;

@@ -30,7 +30,11 @@ pub(super) fn weigh(
     let panic = available * 10_000 < open * threshold;
     let serves = |e: &Endpoint| if panic { e.is_open() } else { e.is_available() };
     let own = |endpoint: &Arc<Endpoint>| {
-        if serves(endpoint) { endpoint.weight() as f64 * f64::from(endpoint.warmth()) } else { 0.0 }
+        if serves(endpoint) {
+            f64::from(endpoint.weight()) * f64::from(endpoint.warmth())
+        } else {
+            0.0
+        }
     };
     let mut weights: Vec<f64> = all.iter().map(own).collect();
     if !panic {
