@@ -1,42 +1,25 @@
 //! The less busy of two random endpoints ("the power of two choices", Mitzenmacher 2001).
 //!
-//! Both candidates are drawn by weight and compared by requests in flight per weight, so that
+//! Both candidates are drawn by weight and compared by requests in flight for their weight, so that
 //! weights hold for idle pools (by the draw) and for busy ones (by the comparison).
 
 use super::sampler::Sampler;
-use super::{Algorithm, Balancer, Candidates, Choice};
+use super::{Algorithm, Balancer, Choice};
 
 pub(super) const ALGORITHM: Algorithm = Algorithm {
     name: "least_request",
     summary: "The less busy of two random endpoints, by weight. Evens out slow endpoints.",
-    build: |candidates| Box::new(LeastRequest::new(candidates)),
+    build: |candidates| Box::new(LeastRequest { sampler: Sampler::new(candidates.weights) }),
 };
 
 #[derive(Debug)]
 struct LeastRequest {
     sampler: Sampler,
-    weights: Box<[u32]>,
-}
-
-impl LeastRequest {
-    fn new(candidates: &Candidates<'_>) -> Self {
-        Self { sampler: Sampler::new(candidates.weights), weights: candidates.weights.into() }
-    }
-
-    /// The requests in flight at `index`, and its weight.
-    fn load(&self, index: usize, choice: &Choice<'_>) -> Option<(u64, u64)> {
-        let in_flight = choice.endpoints.get(index)?.in_flight();
-        Some((u64::from(in_flight), u64::from(*self.weights.get(index)?)))
-    }
 }
 
 impl Balancer for LeastRequest {
     fn pick(&self, choice: &Choice<'_>) -> Option<usize> {
-        let (first, second) = self.sampler.draw_two(choice)?;
-        let Some(second) = second else { return Some(first) };
-        let (load, weight) = self.load(first, choice)?;
-        let (other_load, other_weight) = self.load(second, choice)?;
-        Some(if load * other_weight > other_load * weight { second } else { first })
+        self.sampler.draw_cheaper(choice, 1.0, |_, in_flight| in_flight)
     }
 }
 

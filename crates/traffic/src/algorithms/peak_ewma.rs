@@ -10,19 +10,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::sampler::Sampler;
-use super::{Algorithm, Balancer, Candidates, Choice};
+use super::{Algorithm, Balancer, Choice};
 
 pub(super) const ALGORITHM: Algorithm = Algorithm {
     name: "peak_ewma",
     summary: "The quicker of two random endpoints, by recent latency, requests in flight and \
         weight. Avoids slow endpoints soonest.",
-    build: |candidates| Box::new(PeakEwma::new(candidates)),
+    build: |candidates| Box::new(PeakEwma { sampler: Sampler::new(candidates.weights) }),
 };
 
 /// The time in which a peak decays to 1/e.
 const WINDOW_MILLIS: f32 = 10_000.0;
 /// What an endpoint costs per request in flight that has never answered: more than any that has.
 const PENALTY_MICROS: f32 = 1e12;
+/// Smaller differences are none: an average decays until the next sample, so that those with few
+/// requests, which are the light ones, would always be a little cheaper.
+const MARGIN: f32 = 1.1;
 /// Failures count as at least this, and as the window at most.
 const FAILURE_MICROS: f32 = 10_000.0;
 
@@ -109,35 +112,106 @@ fn is_later(at: u32, last: u32) -> bool {
 #[derive(Debug)]
 struct PeakEwma {
     sampler: Sampler,
-    weights: Box<[u32]>,
-}
-
-impl PeakEwma {
-    fn new(candidates: &Candidates<'_>) -> Self {
-        Self { sampler: Sampler::new(candidates.weights), weights: candidates.weights.into() }
-    }
-
-    /// What one more request would cost the endpoint at `index`, per weight.
-    fn cost(&self, index: usize, choice: &Choice<'_>) -> f32 {
-        let (Some(endpoint), Some(weight)) = (choice.endpoints.get(index), self.weights.get(index))
-        else {
-            return f32::INFINITY;
-        };
-        let in_flight = endpoint.in_flight() as f32;
-        let cost = match endpoint.latency(choice.now) {
-            Some(micros) => micros * (in_flight + 1.0),
-            // The first request finds out; until it did, all others go where more is known.
-            None => PENALTY_MICROS * in_flight,
-        };
-        cost / (*weight as f32)
-    }
 }
 
 impl Balancer for PeakEwma {
     fn pick(&self, choice: &Choice<'_>) -> Option<usize> {
-        let (first, second) = self.sampler.draw_two(choice)?;
-        let Some(second) = second else { return Some(first) };
-        let dearer = self.cost(first, choice) > self.cost(second, choice);
-        Some(if dearer { second } else { first })
+        self.sampler.draw_cheaper(choice, MARGIN, |endpoint, in_flight| {
+            match endpoint.latency(choice.now) {
+                Some(micros) => micros * (in_flight + 1.0),
+                // The first request finds out; until it did, all others go where more is known.
+                None => PENALTY_MICROS * in_flight,
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicU64;
+
+    use super::*;
+    use crate::algorithms::Balance;
+    use crate::algorithms::testing::{build, choice, endpoints, tally};
+    use crate::endpoint::Lease;
+
+    fn millis(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    #[track_caller]
+    fn check(cost: &Cost, now: Instant, expected: f32) {
+        let found = cost.micros(now).unwrap() / 1e3;
+        assert!((found - expected).abs() < expected / 100.0, "{found} ms instead of {expected}");
+    }
+
+    #[test]
+    fn the_average_jumps_to_peaks_and_decays_with_time() {
+        let (cost, start) = (Cost::new(), tidegate_core::Clock::System.now());
+        assert_eq!(cost.micros(start), None);
+        cost.record(millis(10), false, start);
+        check(&cost, start, 10.0);
+        cost.record(millis(100), false, start + millis(1));
+        check(&cost, start + millis(1), 100.0);
+        // One window later a 37th of the peak is left, and the new sample makes up the rest.
+        cost.record(millis(10), false, start + millis(10_001));
+        check(&cost, start + millis(10_001), 100.0 * 0.3679 + 10.0 * 0.6321);
+        check(&cost, start + millis(20_001), (100.0 * 0.3679 + 10.0 * 0.6321) * 0.3679);
+        cost.record(millis(1), false, start);
+        check(&cost, start + millis(20_001), (100.0 * 0.3679 + 10.0 * 0.6321) * 0.3679);
+    }
+
+    #[test]
+    fn quick_failures_do_not_look_quick() {
+        let (cost, start) = (Cost::new(), tidegate_core::Clock::System.now());
+        cost.record(millis(40), false, start);
+        cost.record(millis(1), true, start);
+        check(&cost, start, 80.0);
+        for _ in 0..20 {
+            cost.record(millis(1), true, start);
+        }
+        check(&cost, start, 10_000.0);
+    }
+
+    #[test]
+    fn shares_of_equals_follow_the_weights() {
+        let endpoints = endpoints(&[1, 2, 5]);
+        let now = tidegate_core::Clock::System.now();
+        for endpoint in &endpoints {
+            endpoint.record_latency(millis(10), false, now);
+        }
+        let counts = tally(&*build(ALGORITHM, &endpoints, &Balance::PeakEwma), &endpoints, 80_000);
+        for (count, wanted) in counts.iter().zip([10_000_u32, 20_000, 50_000]) {
+            assert!(count.abs_diff(wanted) < wanted / 50, "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn slow_endpoints_are_avoided() {
+        let endpoints = endpoints(&[1; 4]);
+        let now = tidegate_core::Clock::System.now();
+        for (endpoint, latency) in endpoints.iter().zip([10, 10, 10, 500]) {
+            endpoint.record_latency(millis(latency), false, now);
+        }
+        let counts = tally(&*build(ALGORITHM, &endpoints, &Balance::PeakEwma), &endpoints, 40_000);
+        assert!(counts[3] < 100 && counts[0] > 12_000, "{counts:?}");
+    }
+
+    #[test]
+    fn an_endpoint_without_samples_gets_one_request() {
+        let endpoints = endpoints(&[1; 2]);
+        let now = tidegate_core::Clock::System.now();
+        endpoints[0].record_latency(millis(10), false, now);
+        let balancer = build(ALGORITHM, &endpoints, &Balance::PeakEwma);
+        let (turns, shared) = (AtomicU64::new(0), Arc::default());
+        let leases: Vec<Lease> = (0..20)
+            .map(|round| {
+                let choice = choice(&endpoints, &turns, 0, crate::random::mix(round));
+                Lease::new(&endpoints[balancer.pick(&choice).unwrap()], &shared, false)
+            })
+            .collect();
+        assert_eq!(leases.len(), 20);
+        assert_eq!(endpoints[1].in_flight(), 1);
     }
 }
