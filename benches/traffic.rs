@@ -3,11 +3,13 @@
 
 use std::hint::black_box;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use http::request::Parts;
 use serde_json::json;
 use tidegate_core::{Clock, Request};
+use tidegate_traffic::outlier::Answer;
 use tidegate_traffic::zones::Locality;
 use tidegate_traffic::{Lookup, Pick, Pool, RouteMatch, Router, UpstreamSettings, random};
 
@@ -88,29 +90,43 @@ fn pool(count: usize, balance: &serde_json::Value) -> Pool {
             json!({ "address": address, "weight": 1 + n % 3 })
         })
         .collect();
-    let settings = json!({ "endpoints": endpoints, "balance": balance, "health": {} });
+    let settings =
+        json!({ "endpoints": endpoints, "balance": balance, "health": {}, "outlier": {} });
     let settings: UpstreamSettings =
         serde_json::from_value(settings).unwrap_or_else(|error| unreachable!("{error}"));
     Pool::compile("api", &settings, &Locality::default(), None)
         .unwrap_or_else(|error| unreachable!("{error:?}"))
 }
 
-fn picks(c: &mut Criterion) {
-    for (name, balance) in [
+fn balances() -> [(&'static str, serde_json::Value); 7] {
+    let ketama = json!({ "hash": "client_ip", "algorithm": "ketama" });
+    let bounded = json!({ "hash": "client_ip", "bounded_load": "150%" });
+    [
         ("round_robin", json!("round_robin")),
         ("random", json!("random")),
         ("least_request", json!("least_request")),
         ("peak_ewma", json!("peak_ewma")),
-        ("hash", json!({ "hash": "client_ip" })),
-    ] {
+        ("maglev", json!({ "hash": "client_ip" })),
+        ("maglev_bounded", bounded),
+        ("ketama", ketama),
+    ]
+}
+
+/// All that a request costs here: the pick, the report of its answer with outlier detection on, and
+/// the end of its lease.
+fn picks(c: &mut Criterion) {
+    for (name, balance) in balances() {
         let mut group = c.benchmark_group(format!("pick_{name}"));
+        group.measurement_time(Duration::from_secs(2)).warm_up_time(Duration::from_secs(1));
         for count in [3, 100, 10_000] {
             let pool = pool(count, &balance);
             let now = Clock::System.now();
             group.bench_function(BenchmarkId::from_parameter(count), |b| {
                 b.iter(|| {
                     let (key, random) = (random::next(), random::next());
-                    black_box(pool.pick(&Pick { key, now, prefer: None, random, tried: &[] }))
+                    let lease = pool.pick(&Pick { key, now, prefer: None, random, tried: &[] });
+                    let Ok(lease) = black_box(lease) else { unreachable!("all are available") };
+                    pool.report(&lease, Answer::Status(200), Duration::from_millis(3), now)
                 });
             });
         }
@@ -120,9 +136,7 @@ fn picks(c: &mut Criterion) {
 fn rebuilds(c: &mut Criterion) {
     let mut group = c.benchmark_group("pool_rebuild");
     group.sample_size(10);
-    for (name, balance) in
-        [("round_robin", json!("round_robin")), ("hash", json!({ "hash": "client_ip" }))]
-    {
+    for (name, balance) in balances() {
         for count in [100, 10_000] {
             let pool = pool(count, &balance);
             let settings = pool.settings();

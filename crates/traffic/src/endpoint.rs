@@ -323,15 +323,23 @@ pub struct Lease {
 }
 
 impl Lease {
-    pub(crate) fn new(endpoint: &Arc<Endpoint>, shared: &Arc<Shared>, probe: bool) -> Self {
+    /// `waits` says whether those that wait for an answer are counted.
+    pub(crate) fn new(
+        endpoint: &Arc<Endpoint>,
+        shared: &Arc<Shared>,
+        waits: bool,
+        probe: bool,
+    ) -> Self {
         shared.in_flight.fetch_add(1, Ordering::Relaxed);
-        shared.pending.fetch_add(1, Ordering::Relaxed);
+        if waits {
+            shared.pending.fetch_add(1, Ordering::Relaxed);
+        }
         endpoint.state.in_flight.fetch_add(1, Ordering::Relaxed);
         endpoint.state.picks.fetch_add(1, Ordering::Relaxed);
         Self {
             endpoint: Arc::clone(endpoint),
             shared: Arc::clone(shared),
-            waits: AtomicBool::new(true),
+            waits: AtomicBool::new(waits),
             probes: AtomicBool::new(probe),
         }
     }
@@ -344,7 +352,7 @@ impl Lease {
 
     /// It waits no longer for the head of the response.
     pub(crate) fn answered(&self) {
-        if self.waits.swap(false, Ordering::Relaxed) {
+        if self.waits.load(Ordering::Relaxed) && self.waits.swap(false, Ordering::Relaxed) {
             self.shared.pending.fetch_sub(1, Ordering::Relaxed);
         }
     }

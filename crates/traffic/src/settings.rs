@@ -52,7 +52,8 @@ pub struct UpstreamSettings {
     pub slow_start: Option<SlowStartSettings>,
     /// With less than this share of the endpoints able to serve, requests go to all of them, since
     /// what looks like so many failures may be a mistake, and the few would not stand the load;
-    /// `0%` switches it off. Default: 50%. A reload applies it.
+    /// `0%` switches it off. With none able to serve, requests are refused. Default: 50%. A reload
+    /// applies it.
     #[serde(default = "half")]
     pub panic_threshold: Percent,
     /// How load is shared over zones. A reload applies it.

@@ -46,8 +46,12 @@ mod tests {
         for round in 0..20_000 {
             let random = mix(round);
             let choice = choice(&endpoints, &turns, 0, random);
-            let lease =
-                Lease::new(&endpoints[balancer.pick(&choice).unwrap()], &Arc::default(), false);
+            let lease = Lease::new(
+                &endpoints[balancer.pick(&choice).unwrap()],
+                &Arc::default(),
+                false,
+                false,
+            );
             peak = peak.max(lease.in_flight());
             open.push_back(lease);
             if open.len() > 1_000 {
@@ -81,7 +85,12 @@ mod tests {
         let leases: Vec<Lease> = (0..800)
             .map(|round| {
                 let choice = choice(&endpoints, &turns, 0, mix(round));
-                Lease::new(&endpoints[balancer.pick(&choice).unwrap()], &Arc::default(), false)
+                Lease::new(
+                    &endpoints[balancer.pick(&choice).unwrap()],
+                    &Arc::default(),
+                    false,
+                    false,
+                )
             })
             .collect();
         assert_eq!(leases.len(), 800);

@@ -225,7 +225,7 @@ impl Pool {
                 Pass::Refused(time) => return Err(NoPick::BreakerOpen(time)),
             },
         };
-        Ok(Lease::new(endpoint, &self.shared, probe))
+        Ok(Lease::new(endpoint, &self.shared, limits.pending.is_some(), probe))
     }
 
     /// Takes what became of a try, once per lease: `took` is the time until the head of the

@@ -155,6 +155,8 @@ fn in_panic_all_are_tried() {
     pool.observe(address(2), Outcome::Failed, now);
     assert!(pool.is_in_panic());
     check_shares(&pool, now, &[0.25; 4]);
+    pool.observe(address(3), Outcome::Failed, now);
+    assert_eq!(pick(&pool, 0, now).unwrap_err(), NoPick::NoEndpoint);
 }
 
 const ZONED: &str = r#"[

@@ -170,8 +170,7 @@ fn a_reload_keeps_what_is_known_about_endpoints() {
 
 #[test]
 fn without_checks_after_a_reload_nothing_stays_unhealthy() {
-    let json = r#"{"endpoints":["10.0.0.1:80"],"health":{},"panic_threshold":"0%"}"#;
-    let old = pool(json, None);
+    let old = pool(r#"{"endpoints":["10.0.0.1:80"],"health":{}}"#, None);
     fail(&old, "10.0.0.1:80");
     assert!(pick(&old, 0, &[], 0).is_none());
     let new = pool(r#"{"endpoints":["10.0.0.1:80"]}"#, Some(&old));

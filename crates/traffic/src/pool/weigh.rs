@@ -27,7 +27,8 @@ pub(super) fn weigh(
     let open = all.iter().filter(|endpoint| endpoint.is_open()).count();
     let available = all.iter().filter(|endpoint| endpoint.is_available()).count();
     let threshold = usize::from(settings.panic_threshold.basis_points());
-    let panic = available * 10_000 < open * threshold;
+    // With none, there is no load that the others would have to be spared.
+    let panic = available > 0 && available * 10_000 < open * threshold;
     let serves = |e: &Endpoint| if panic { e.is_open() } else { e.is_available() };
     let own = |endpoint: &Arc<Endpoint>| {
         if serves(endpoint) {
