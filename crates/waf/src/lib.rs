@@ -43,6 +43,8 @@ pub use settings::{BodySettings, ExclusionSettings, Mode, OverLimit, WafSettings
 /// for the reference documentation.
 pub mod reference {
     pub use crate::operators::reference as operators;
+    pub use crate::operators::seclang::reference as seclang_operators;
     pub use crate::target::reference as targets;
     pub use crate::transformations::reference as transformations;
+    pub use crate::transformations::seclang::reference as seclang_transformations;
 }

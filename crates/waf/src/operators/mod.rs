@@ -1,12 +1,16 @@
-//! What a rule asks of a value. To add an operator, write one file that implements [`Operator`]
-//! and add one row to [`OPERATORS`].
+//! What a rule asks of a value. To add an operator to the YAML rules, write one file that
+//! implements [`Operator`] and add one row to [`OPERATORS`]; those of SecLang are in [`seclang`].
 
+mod captures;
 mod contains;
 mod equals;
 mod longer_than;
 mod phrases;
 mod present;
 mod rx;
+pub(crate) mod seclang;
+
+pub(crate) use captures::Captures;
 
 use std::fmt;
 use std::ops::Range;
@@ -21,6 +25,13 @@ pub(crate) trait Operator: fmt::Debug + Send + Sync {
     /// Whether it matches at all, which may be cheaper to know.
     fn matches(&self, bytes: &[u8]) -> bool {
         self.find(bytes).is_some()
+    }
+
+    /// Like [`Self::find`], and notes what SecLang's `capture` stores: the groups of a pattern, or
+    /// whatever else the operator has to say. It costs more than `find`; ask only if needed.
+    fn capture(&self, bytes: &[u8], captures: &mut Captures) -> Option<Range<usize>> {
+        captures.clear();
+        self.find(bytes)
     }
 
     /// What every value that it matches must contain. Too little is slow; too much is a bypass.

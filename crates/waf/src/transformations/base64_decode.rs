@@ -7,6 +7,7 @@ use crate::mask::ByteMask;
 pub(crate) const ROW: Transformation = Transformation {
     name: "base64_decode",
     summary: "a value that is Base64 of text, decoded; any other becomes empty",
+    only_case: false,
     may_change: |_: &ByteMask| true,
     apply,
 };

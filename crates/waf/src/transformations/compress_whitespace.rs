@@ -6,6 +6,7 @@ use crate::mask::ByteMask;
 pub(crate) const ROW: Transformation = Transformation {
     name: "compress_whitespace",
     summary: "runs of whitespace to one space",
+    only_case: false,
     may_change: |mask: &ByteMask| {
         mask.contains(b' ') || mask.intersects(&ByteMask::range(b'\t', b'\r'))
     },

@@ -6,6 +6,7 @@ use crate::mask::ByteMask;
 pub(crate) const ROW: Transformation = Transformation {
     name: "css_decode",
     summary: r"\HHHHHH of style sheets",
+    only_case: false,
     may_change: |mask: &ByteMask| mask.contains(b'\\'),
     apply,
 };

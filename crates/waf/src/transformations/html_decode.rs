@@ -7,6 +7,7 @@ use crate::mask::ByteMask;
 pub(crate) const ROW: Transformation = Transformation {
     name: "html_decode",
     summary: "&lt; &#60; &#x3c; and the like",
+    only_case: false,
     may_change: |mask: &ByteMask| mask.contains(b'&'),
     apply,
 };

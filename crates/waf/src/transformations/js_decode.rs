@@ -7,6 +7,7 @@ use crate::mask::ByteMask;
 pub(crate) const ROW: Transformation = Transformation {
     name: "js_decode",
     summary: r"\xHH \uHHHH \u{H} \OOO \n and the like",
+    only_case: false,
     may_change: |mask: &ByteMask| mask.contains(b'\\'),
     apply,
 };

@@ -3,8 +3,13 @@
 use super::Transformation;
 use crate::mask::ByteMask;
 
-pub(crate) const ROW: Transformation =
-    Transformation { name: "lowercase", summary: "ASCII letters to lower case", may_change, apply };
+pub(crate) const ROW: Transformation = Transformation {
+    name: "lowercase",
+    summary: "ASCII letters to lower case",
+    only_case: true,
+    may_change,
+    apply,
+};
 
 fn may_change(mask: &ByteMask) -> bool {
     mask.intersects(&ByteMask::range(b'A', b'Z'))

@@ -1,5 +1,6 @@
 //! What is undone before a rule looks at a value: encodings, comments, case. To add a
-//! transformation, write one file and add one row to [`TRANSFORMATIONS`].
+//! transformation to the YAML rules, write one file and add one row to [`TRANSFORMATIONS`]; those of
+//! SecLang are in [`seclang`].
 
 mod base64_decode;
 mod compress_whitespace;
@@ -11,6 +12,7 @@ mod normalise_path;
 mod remove_nulls;
 mod remove_whitespace;
 mod replace_comments;
+pub(crate) mod seclang;
 mod shell_unquote;
 pub(crate) mod trie;
 mod url_decode;
@@ -23,6 +25,9 @@ use crate::mask::ByteMask;
 pub(crate) struct Transformation {
     pub(crate) name: &'static str,
     summary: &'static str,
+    /// Whether it changes nothing but the case of ASCII letters: what the prefilter's literals say
+    /// of a value then holds for the transformed one, too.
+    pub(crate) only_case: bool,
     /// Whether it could change a value with these bytes. `true` is always safe, `false` must be
     /// certain: the engine then skips it.
     pub(crate) may_change: fn(&ByteMask) -> bool,

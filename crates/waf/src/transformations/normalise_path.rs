@@ -7,6 +7,7 @@ use crate::mask::ByteMask;
 pub(crate) const ROW: Transformation = Transformation {
     name: "normalise_path",
     summary: "backslashes to slashes, repeated slashes and /./ to one slash",
+    only_case: false,
     may_change: |mask: &ByteMask| mask.contains(b'\\') || mask.contains(b'/'),
     apply,
 };

@@ -6,6 +6,7 @@ use crate::mask::ByteMask;
 pub(crate) const ROW: Transformation = Transformation {
     name: "remove_nulls",
     summary: "NUL bytes removed",
+    only_case: false,
     may_change: |mask: &ByteMask| mask.contains(0),
     apply: |bytes, out| out.extend(bytes.iter().filter(|byte| **byte != 0)),
 };

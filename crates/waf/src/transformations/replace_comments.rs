@@ -8,6 +8,7 @@ use crate::mask::ByteMask;
 pub(crate) const ROW: Transformation = Transformation {
     name: "replace_comments",
     summary: "/* comments */ to a space, /*!50000 content */ to its content",
+    only_case: false,
     may_change: |mask: &ByteMask| mask.contains(b'*') && mask.contains(b'/'),
     apply,
 };

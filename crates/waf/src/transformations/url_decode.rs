@@ -8,6 +8,7 @@ use crate::values::urlencoded::hex;
 pub(crate) const ROW: Transformation = Transformation {
     name: "url_decode",
     summary: "%XX and %uHHHH, repeatedly",
+    only_case: false,
     may_change: |mask: &ByteMask| mask.contains(b'%'),
     apply,
 };

@@ -7,6 +7,7 @@ use crate::mask::ByteMask;
 pub(crate) const ROW: Transformation = Transformation {
     name: "utf8_fold",
     summary: "overlong UTF-8, fullwidth forms and look-alikes to ASCII; zero-width characters removed",
+    only_case: false,
     may_change: ByteMask::has_high_bytes,
     apply,
 };
