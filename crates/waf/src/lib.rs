@@ -27,7 +27,7 @@ mod operators;
 mod policy;
 mod prefilter;
 mod rules;
-#[allow(dead_code, reason = "the front end fills it, the program reads it")]
+#[allow(dead_code, reason = "the program that reads all of it is being written")]
 mod seclang;
 mod settings;
 mod target;
@@ -37,6 +37,7 @@ mod values;
 pub use inspection::{Inspection, Verdict};
 pub use policy::Policy;
 pub use rules::{RuleError, RuleErrors, RuleFile, RuleSet, RuleSummary};
+pub use seclang::{CrsSource, SecLangSources};
 pub use settings::{BodySettings, ExclusionSettings, Mode, OverLimit, WafSettings};
 
 /// The operators, transformations and targets that a rule can name, as rows of name and summary,

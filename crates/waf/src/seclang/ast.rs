@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::target::Target;
+use regex::Regex;
 
 /// Everything that a list of files says.
 #[derive(Debug, Default)]
@@ -108,7 +108,8 @@ pub(crate) struct Condition {
 /// One variable of a condition: `ARGS`, `!ARGS:id`, `&TX:/^x/`, `XML:/*`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Variable {
-    pub(crate) target: Target,
+    /// By its one name, in upper case.
+    pub(crate) name: &'static str,
     pub(crate) selector: Selector,
     /// `!`: what it selects is not looked at.
     pub(crate) excluded: bool,
@@ -154,7 +155,8 @@ pub(crate) enum Piece {
     Text(Box<str>),
     /// `%{NAME}` or `%{NAME.key}`; without a key a collection stands for nothing.
     Macro {
-        target: Target,
+        /// The variable, as in [`Variable::name`].
+        name: &'static str,
         key: Option<Box<str>>,
     },
 }
@@ -301,14 +303,35 @@ impl IdRange {
     }
 }
 
-/// What a tag or a message has to be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Pattern {
-    /// Exactly this.
-    Text(Box<str>),
-    /// What this finds.
-    Regex(Box<str>),
+/// What a tag or a message has to be: exactly the text or, if it looks like a pattern, what that
+/// finds.
+#[derive(Clone, Debug)]
+pub(crate) struct Pattern {
+    pub(crate) text: Box<str>,
+    regex: Option<Regex>,
 }
+
+impl Pattern {
+    pub(crate) fn new(text: &str) -> Self {
+        let text = text.trim().trim_matches(['\'', '"']);
+        let inner = text.strip_prefix('/').and_then(|rest| rest.strip_suffix('/'));
+        let plain = inner.is_none() && !text.contains(['*', '+', '?', '^', '$', '[', '(', '|']);
+        let regex = if plain { None } else { Regex::new(inner.unwrap_or(text)).ok() };
+        Self { text: text.into(), regex }
+    }
+
+    pub(crate) fn matches(&self, text: &str) -> bool {
+        *self.text == *text || self.regex.as_ref().is_some_and(|regex| regex.is_match(text))
+    }
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Pattern {}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AuditEngine {

@@ -1,4 +1,102 @@
 //! SecLang, ModSecurity's language of rules: from the text of files to typed and resolved rules
 //! ([`ast`]), with every mistake of every file at once.
+//!
+//! 1. `lexer` makes directives of a text, `loader` follows its includes.
+//! 2. `directives` makes items of directives, unread yet (`raw`), and notes what is to change.
+//! 3. `updates` removes and changes items as the files say.
+//! 4. `rule` understands what is left.
 
+mod actions;
 pub(crate) mod ast;
+mod defaults;
+mod directives;
+mod engine;
+mod error;
+mod glob;
+mod lexer;
+mod loader;
+mod names;
+mod pattern;
+mod raw;
+mod rule;
+mod sources;
+mod template;
+#[cfg(test)]
+mod tests;
+mod updates;
+mod variables;
+
+use std::path::{Path, PathBuf};
+
+use rustc_hash::FxHashMap;
+
+use self::ast::{Item, Place, Rules};
+use self::directives::Reader;
+use self::error::start_of;
+use self::loader::Loader;
+use self::raw::RawItem;
+pub use self::sources::{CrsSource, SecLangSources};
+use crate::rules::RuleErrors;
+
+/// Rules, and the text of every file that they were read from.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) rules: Rules,
+    pub(crate) files: Vec<(PathBuf, String)>,
+}
+
+/// Reads all files that the sources name, in their order.
+///
+/// # Errors
+/// Every mistake of every file.
+pub(crate) fn load(sources: &SecLangSources) -> Result<Loaded, RuleErrors> {
+    let mut reader = Reader::default();
+    let mut loader = Loader { reader: &mut reader, open: Vec::new(), read: Vec::new() };
+    sources.read(&mut loader);
+    let files = loader.read;
+    finish(reader).map(|rules| Loaded { rules, files })
+}
+
+/// Reads one text, whose includes are relative to the folder of `name`.
+///
+/// # Errors
+/// Every mistake in it.
+pub(crate) fn parse(name: &Path, text: &str) -> Result<Rules, RuleErrors> {
+    let mut reader = Reader::default();
+    reader.items.push(RawItem::Settings);
+    let mut loader = Loader { reader: &mut reader, open: Vec::new(), read: Vec::new() };
+    loader.text(name, text);
+    finish(reader)
+}
+
+fn finish(reader: Reader) -> Result<Rules, RuleErrors> {
+    let Reader { mut report, mut items, updates, engine, .. } = reader;
+    updates::apply(&updates, &mut items, &mut report);
+    let mut rules = Rules { engine, ..Rules::default() };
+    let mut seen: FxHashMap<u32, Place> = FxHashMap::default();
+    for item in items {
+        match item {
+            RawItem::Marker { label, place } => rules.items.push(Item::Marker { label, place }),
+            RawItem::Settings => rules.items.push(Item::Settings),
+            RawItem::Rule(raw) => {
+                let place = raw.links.first().map(|link| link.place.clone());
+                let place = place.unwrap_or_else(|| start_of(Path::new("")));
+                if raw.id > 0
+                    && let Some(other) = seen.insert(raw.id, place.clone())
+                {
+                    let message =
+                        format!("its id is used in {}:{} already", other.file, other.line);
+                    report.rule_error(&place, Some(raw.id), message);
+                }
+                if let Some(rule) = rule::understand(&raw, &mut report) {
+                    rules.items.push(Item::Rule(Box::new(rule)));
+                }
+            }
+        }
+    }
+    if !report.errors.is_empty() {
+        return Err(RuleErrors(report.errors));
+    }
+    rules.notes = report.notes;
+    Ok(rules)
+}
