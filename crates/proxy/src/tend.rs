@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tidegate_traffic::Pool;
 use tidegate_traffic::pool::Event;
+use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use crate::edge::Edge;
@@ -16,7 +17,10 @@ const PACE: Duration = Duration::from_secs(1);
 /// Tends `pool` until the task is aborted.
 pub(crate) async fn tend_pool(pool: Arc<Pool>, edge: Arc<Edge>) {
     loop {
-        for event in pool.tend(edge.clock().now()) {
+        let (tended, now) = (pool.clone(), edge.clock().now());
+        // A pool of ten thousand endpoints takes some milliseconds that requests must not wait for.
+        let events = spawn_blocking(move || tended.tend(now)).await.unwrap_or_default();
+        for event in events {
             log(&pool, &event);
         }
         sleep(PACE).await;
