@@ -44,9 +44,11 @@ fn is_secret(target: Target, name: &[u8]) -> bool {
         SECRET_WORDS.iter().any(|word| memchr::memmem::find(&name, word).is_some())
     };
     match target {
-        Target::Cookie => true,
-        Target::Header => SECRET_FIELDS.iter().any(|field| name.eq_ignore_ascii_case(field)),
-        Target::Body | Target::Query => has_secret_word(),
+        Target::RequestCookies => true,
+        Target::RequestHeaders => {
+            SECRET_FIELDS.iter().any(|field| name.eq_ignore_ascii_case(field))
+        }
+        Target::ArgsPost | Target::ArgsGet => has_secret_word(),
         _ => false,
     }
 }
@@ -79,20 +81,20 @@ mod tests {
     #[test]
     fn a_piece_is_short_and_printable() {
         let long = [b'x'; 100];
-        assert_eq!(piece(Target::Query, b"q", &long, 0..100).chars().count(), MAX_PIECE + 1);
-        assert_eq!(&*piece(Target::Query, b"q", b"a\n\xff\x00b", 0..5), r"a\n\xff\u{0}b");
-        assert_eq!(&*piece(Target::Query, b"q", b"abcdef", 2..4), "cd");
-        assert_eq!(&*place(Target::Query, b"q"), "query:q");
+        assert_eq!(piece(Target::ArgsGet, b"q", &long, 0..100).chars().count(), MAX_PIECE + 1);
+        assert_eq!(&*piece(Target::ArgsGet, b"q", b"a\n\xff\x00b", 0..5), r"a\n\xff\u{0}b");
+        assert_eq!(&*piece(Target::ArgsGet, b"q", b"abcdef", 2..4), "cd");
+        assert_eq!(&*place(Target::ArgsGet, b"q"), "query:q");
         assert_eq!(&*place(Target::Path, b""), "path");
     }
 
     #[test]
     fn secrets_are_not_told() {
         for (target, name) in [
-            (Target::Cookie, "session"),
-            (Target::Header, "authorization"),
-            (Target::Body, "json.user.Password"),
-            (Target::Query, "access_token"),
+            (Target::RequestCookies, "session"),
+            (Target::RequestHeaders, "authorization"),
+            (Target::ArgsPost, "json.user.Password"),
+            (Target::ArgsGet, "access_token"),
         ] {
             let told = piece(target, name.as_bytes(), b"hunter2 or 1=1", 0..14);
             assert_eq!(&*told, "[14 bytes redacted]", "{name}");

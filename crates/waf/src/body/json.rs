@@ -65,7 +65,7 @@ impl Reader<'_> {
                 let mut text = Vec::new();
                 let result = self.string(&mut text);
                 let (name, text) = (self.arena.copy(&self.path), self.arena.copy(&text));
-                self.arena.add(Target::Body, name, text);
+                self.arena.add(Target::ArgsPost, name, text);
                 result
             }
             b't' => self.literal(b"rue"),
@@ -247,7 +247,7 @@ mod tests {
         let found: Vec<(String, String)> = arena
             .values()
             .iter()
-            .filter(|value| value.target == Target::Body)
+            .filter(|value| value.target == Target::ArgsPost)
             .map(|value| {
                 [value.name, value.bytes]
                     .map(|span| String::from_utf8_lossy(arena.bytes(span)).into_owned())

@@ -20,7 +20,7 @@ pub(crate) fn collect(arena: &mut Arena, content_type: Option<&str>, bytes: &[u8
     let content_type = MediaType::parse(content_type.unwrap_or_default().as_bytes());
     match content_type.essence.as_slice() {
         b"application/x-www-form-urlencoded" => {
-            urlencoded::collect(arena, bytes, Target::BodyName, Target::Body);
+            urlencoded::collect(arena, bytes, Target::BodyName, Target::ArgsPost);
             if looks_like_json(bytes) {
                 // Some clients label JSON as a form. The raw text was seen above.
                 let _lenient = json::collect(arena, bytes);
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn the_content_type_chooses_the_reader() {
-        let b = Target::Body;
+        let b = Target::ArgsPost;
         check("application/x-www-form-urlencoded; charset=utf-8", b"a=x+y", &[(b, "x y")]);
         check("application/json", br#"{"a":"x"}"#, &[(b, "x")]);
         check("application/vnd.api+json", br#"["x"]"#, &[(b, "x")]);
@@ -113,9 +113,13 @@ mod tests {
 
     #[test]
     fn what_is_mislabelled_is_still_read() {
-        check("image/png", br#"{"a":"x"}"#, &[(Target::Body, "x")]);
+        check("image/png", br#"{"a":"x"}"#, &[(Target::ArgsPost, "x")]);
         check("", b"hello", &[(Target::RawBody, "hello")]);
-        check("application/x-www-form-urlencoded", br#"{"a":"\u003cx"}"#, &[(Target::Body, "<x")]);
+        check(
+            "application/x-www-form-urlencoded",
+            br#"{"a":"\u003cx"}"#,
+            &[(Target::ArgsPost, "<x")],
+        );
     }
 
     #[test]

@@ -73,11 +73,11 @@ fn collect_part(arena: &mut Arena, part: &[u8], boundary: &[u8]) -> Result<(), O
     let (file, extended) = (disposition.param(b"filename"), disposition.param(b"filename*"));
     for file in [file, extended].into_iter().flatten() {
         let file = arena.copy(file);
-        arena.add(Target::FileName, name, file);
+        arena.add(Target::Files, name, file);
     }
     let is_file = file.is_some() || extended.is_some();
     let bytes = arena.copy(content);
-    arena.add(if is_file { Target::File } else { Target::Body }, name, bytes);
+    arena.add(if is_file { Target::FilesTmpContent } else { Target::ArgsPost }, name, bytes);
     // A lenient reader would take this line for a boundary; files may hold anything by chance.
     let bare = [b"\n--", boundary].concat();
     if memmem::find(content, &bare).is_some() {
@@ -167,9 +167,9 @@ mod tests {
     fn fields_and_files_are_read() {
         let file = "--b\r\nContent-Disposition: form-data; name=up; filename=\"a.txt\"\r\nContent-Type: text/plain\r\n\r\n1\r\n2\r\n";
         let values = [
-            (Target::Body, "f", "v"),
-            (Target::FileName, "up", "a.txt"),
-            (Target::File, "up", "1\r\n2"),
+            (Target::ArgsPost, "f", "v"),
+            (Target::Files, "up", "a.txt"),
+            (Target::FilesTmpContent, "up", "1\r\n2"),
         ];
         check(&format!("{FIELD}{file}--b--\r\n"), true, Ok(()), &values);
         check(&format!("{FIELD}{file}--b--"), true, Ok(()), &values);
@@ -178,13 +178,13 @@ mod tests {
 
     #[test]
     fn a_body_cut_off_is_read_as_far_as_it_goes() {
-        check(FIELD, false, Ok(()), &[(Target::Body, "f", "v\r\n")]);
-        check(&format!("{FIELD}--b\r"), false, Ok(()), &[(Target::Body, "f", "v")]);
+        check(FIELD, false, Ok(()), &[(Target::ArgsPost, "f", "v\r\n")]);
+        check(&format!("{FIELD}--b\r"), false, Ok(()), &[(Target::ArgsPost, "f", "v")]);
     }
 
     #[test]
     fn what_could_be_split_in_two_ways_is_objected_to() {
-        let v = [(Target::Body, "f", "v")];
+        let v = [(Target::ArgsPost, "f", "v")];
         check("x\r\n--b--", true, Err("data before the first boundary"), &[]);
         check(&format!("{FIELD}--b--x"), true, Err("data behind the last boundary"), &v);
         check(&format!("{FIELD}--bc\r\n"), true, Err("a broken boundary line"), &v);

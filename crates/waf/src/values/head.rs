@@ -9,14 +9,14 @@ use crate::target::Target;
 pub(crate) fn collect(arena: &mut Arena, request: &Request<'_>) {
     let none = arena.copy(b"");
     let method = arena.copy(request.method().as_str().as_bytes());
-    arena.add(Target::Method, none, method);
+    arena.add(Target::RequestMethod, none, method);
     let target = request.head.uri.path_and_query().map_or("", |target| target.as_str());
     let uri = arena.copy(target.as_bytes());
-    arena.add(Target::Uri, none, uri);
+    arena.add(Target::RequestUriRaw, none, uri);
     let path = arena.write(|out| urlencoded::decode_path(request.path.as_bytes(), out));
     arena.add(Target::Path, none, path);
     if let Some(query) = request.query() {
-        urlencoded::collect(arena, query.as_bytes(), Target::QueryName, Target::Query);
+        urlencoded::collect(arena, query.as_bytes(), Target::ArgsGetNames, Target::ArgsGet);
     }
     collect_fields(arena, request);
 }
@@ -24,12 +24,12 @@ pub(crate) fn collect(arena: &mut Arena, request: &Request<'_>) {
 fn collect_fields(arena: &mut Arena, request: &Request<'_>) {
     for (name, value) in request.headers() {
         let field = arena.copy(name.as_str().as_bytes());
-        arena.add(Target::HeaderName, field, field);
+        arena.add(Target::RequestHeadersNames, field, field);
         if name == http::header::COOKIE {
             collect_cookies(arena, value.as_bytes());
         } else {
             let bytes = arena.copy(value.as_bytes());
-            arena.add(Target::Header, field, bytes);
+            arena.add(Target::RequestHeaders, field, bytes);
         }
     }
 }
@@ -44,7 +44,7 @@ fn collect_cookies(arena: &mut Arena, text: &[u8]) {
         };
         let name = arena.copy(name.unwrap_or_default().trim_ascii());
         let value = arena.copy(value.unwrap_or_default().trim_ascii());
-        arena.add(Target::CookieName, name, name);
-        arena.add(Target::Cookie, name, value);
+        arena.add(Target::RequestCookiesNames, name, name);
+        arena.add(Target::RequestCookies, name, value);
     }
 }

@@ -67,11 +67,11 @@ mod tests {
     #[track_caller]
     fn check(text: &str, pairs: &[(&str, &str)]) {
         let mut arena = Arena::default();
-        collect(&mut arena, text.as_bytes(), Target::QueryName, Target::Query);
+        collect(&mut arena, text.as_bytes(), Target::ArgsGetNames, Target::ArgsGet);
         let found: Vec<(Vec<u8>, Vec<u8>)> = arena
             .values()
             .iter()
-            .filter(|value| value.target == Target::Query)
+            .filter(|value| value.target == Target::ArgsGet)
             .map(|value| (arena.bytes(value.name).to_vec(), arena.bytes(value.bytes).to_vec()))
             .collect();
         let wanted: Vec<(Vec<u8>, Vec<u8>)> =
