@@ -29,7 +29,7 @@ Twelve endpoints that answer in 10 ms on average, exponentially distributed, and
 requests at a time; requests at random moments; time is virtual and the seed is fixed. *Oracle* \
 takes turns among the endpoints that it knows to be good; *plain* is round robin without checks, \
 outlier detection and retries; the others have outlier detection, slow start, health checks every \
-2 s (none in *errors*) and two further tries, 0.5 s each. *Recovered* is the time from the onset to \
+2 s (none in *errors*) and two further tries, 0.5 s each, at once and without a budget. *Recovered* is the time from the onset to \
 the end of the last second in which more than 1 % of the requests failed.
 
 Made by `UPDATE_GENERATED=1 cargo test -p tidegate-tests --test simulation`, which also holds \

@@ -123,6 +123,58 @@ impl Choice<'_> {
 const PROPOSALS: usize = 8;
 
 #[cfg(test)]
+mod properties {
+    use proptest::prelude::*;
+
+    use super::testing::{choice, endpoints};
+    use super::{ALGORITHMS, Balance, Candidates};
+    use std::sync::atomic::AtomicU64;
+
+    fn bounded() -> Balance {
+        serde_json::from_str(r#"{"hash":"path","bounded_load":"125%"}"#).unwrap()
+    }
+
+    proptest! {
+        /// Whatever the weights: a pick is acceptable, and the same choice gives the same pick,
+        /// turns apart.
+        #[test]
+        fn picks_are_acceptable_and_pure(
+            weights in prop::collection::vec(1_u32..70_000_000, 0..40),
+            tried in prop::collection::vec(0_usize..40, 0..3),
+            key: u64,
+            random: u64,
+            in_flight in 0_u64..1_000,
+        ) {
+            let endpoints = endpoints(&vec![1; weights.len()]);
+            let tried: Vec<_> =
+                tried.into_iter().filter_map(|at| Some(endpoints.get(at)?.address())).collect();
+            let balance = bounded();
+            for algorithm in ALGORITHMS {
+                let balancer = (algorithm.build)(&Candidates {
+                    endpoints: &endpoints,
+                    weights: &weights,
+                    balance: &balance,
+                    known: endpoints.len(),
+                });
+                let pick = || {
+                    let turns = AtomicU64::new(random >> 8);
+                    let choice = choice(&endpoints, &turns, key, random);
+                    balancer.pick(&super::Choice { tried: &tried, in_flight, ..choice })
+                };
+                let picked = pick();
+                prop_assert_eq!(picked, pick(), "{}", algorithm.name);
+                if let Some(index) = picked {
+                    prop_assert!(!tried.contains(&endpoints[index].address()));
+                }
+                if tried.is_empty() {
+                    prop_assert_eq!(picked.is_some(), !weights.is_empty(), "{}", algorithm.name);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
 pub(crate) mod testing {
     use super::*;
     use crate::endpoint::Place;
