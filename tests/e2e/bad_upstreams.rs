@@ -50,6 +50,15 @@ fn silence() {
 }
 
 #[test]
+fn silence_is_the_endpoints_failure() {
+    let origin = Origin::start(Reply::Hang);
+    let gateway = with_policy(origin.address(), IMPATIENT);
+    assert_problem(&get(gateway.address(), "/"), 504, "upstream_timeout");
+    let page = get(gateway.admin(), "/upstreams").json();
+    assert_eq!(page["api"]["endpoints"][0]["failures"], 1, "{page}");
+}
+
+#[test]
 fn a_head_that_never_ends() {
     check(Reply::StallAfter(b"HTTP/1.1 200 OK\r\nX-A: ".to_vec()), 504, "upstream_timeout");
 }

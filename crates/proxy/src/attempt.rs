@@ -36,6 +36,19 @@ pub(crate) enum Ended {
     Failed(Cause),
 }
 
+impl Ended {
+    /// What the end of a request says about a try that nothing else was said about. `whole` says
+    /// whether the endpoint had the whole request, so that it was its turn.
+    pub(crate) fn for_reason(reason: Option<Reason>, whole: bool) -> Self {
+        match reason {
+            Some(Reason::UpstreamTimeout | Reason::TotalTimeout) if whole => {
+                Self::Failed(Cause::Timeout)
+            }
+            _ => Self::Canceled,
+        }
+    }
+}
+
 /// Chooses the endpoint of the next try, after the pause that a retry owes.
 pub(crate) async fn begin(
     edge: &Edge,

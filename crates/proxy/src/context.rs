@@ -19,6 +19,7 @@ use tidegate_traffic::Lease;
 use tidegate_traffic::retry::{Cause, RetryPermit};
 use tidegate_traffic::sticky::Bound;
 
+use crate::attempt::{self, Ended};
 use crate::connection::{Broken, Connection};
 use crate::edge::{Edge, Live};
 use crate::faults;
@@ -300,6 +301,12 @@ impl Drop for Context {
             return;
         }
         let reason = self.reason_of_drop();
+        if let Some(arrival) = &self.arrival {
+            let now = arrival.edge.clock().now();
+            // Without a session nobody knows whether the body came whole; without one it did.
+            let whole = arrival.method.is_safe();
+            attempt::ended(self, Ended::for_reason(Some(reason), whole), now);
+        }
         self.fail(reason, None);
         self.emit(|event| Event { status: reason.status().as_u16(), ..event });
     }

@@ -391,7 +391,9 @@ impl ProxyHttp for Gateway {
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Context) {
         clear_deadline(ctx);
-        attempt::ended(ctx, Ended::Canceled, self.edge.clock().now());
+        let reason = error.map(|error| ctx.reason(error));
+        let whole = session.is_body_done();
+        attempt::ended(ctx, Ended::for_reason(reason, whole), self.edge.clock().now());
         if let Some(error) = error {
             // A client that leaves halfway through a response did not wait for its end.
             let reason = ctx.reason(error);
