@@ -25,6 +25,7 @@ mod life;
 mod limits;
 mod load;
 mod reload;
+mod resilience;
 mod retries;
 mod routes;
 mod streaming;

@@ -19,5 +19,5 @@ pub use access_log::{
 pub use metrics::{
     AbortedConnection, BuildInfo, CONTENT_TYPE, EndpointMetrics, InFlight, ListenerMetrics,
     Metrics, OpenConnection, RETRY_REASONS, RateLimitTable, RefusedConnection, RouteMetrics,
-    TlsFailure, UpstreamMetrics,
+    TlsFailure, UpstreamMetrics, UpstreamState,
 };

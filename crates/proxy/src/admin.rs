@@ -20,6 +20,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
+use crate::drain;
 use crate::edge::Edge;
 use crate::life::Command;
 
@@ -74,6 +75,12 @@ impl ServeHttp for Admin {
                 Err(status) => text(status, "this request may not change anything\n"),
             },
             (_, "/reload") => not_allowed("POST"),
+            (&Method::POST, _) if path.starts_with("/upstreams/") => {
+                match self.may_change(head, peer) {
+                    Ok(()) => drain::answer(&self.edge, path, head.uri.query()),
+                    Err(status) => text(status, "this request may not change anything\n"),
+                }
+            }
             (&Method::GET | &Method::HEAD, _) => self.read(path),
             _ => not_allowed("GET, HEAD"),
         }
@@ -96,7 +103,8 @@ impl Admin {
             "/upstreams" => json_answer(StatusCode::OK, &self.upstreams()),
             _ => text(
                 StatusCode::NOT_FOUND,
-                "GET /healthz /readyz /metrics /config /upstreams, POST /reload\n",
+                "GET /healthz /readyz /metrics /config /upstreams, POST /reload \
+                 /upstreams/<name>/drain /upstreams/<name>/undrain\n",
             ),
         }
     }
@@ -172,7 +180,7 @@ impl Admin {
     }
 }
 
-fn text(status: StatusCode, body: &str) -> Response<Vec<u8>> {
+pub(crate) fn text(status: StatusCode, body: &str) -> Response<Vec<u8>> {
     answer(status, "text/plain; charset=utf-8", body.into())
 }
 

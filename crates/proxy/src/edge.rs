@@ -147,6 +147,7 @@ impl Edge {
         self.metrics.set_rate_limit_tables(live.snapshot.rate_limits().map(table).collect());
         for upstream in live.lanes.upstreams() {
             upstream.show_endpoints();
+            upstream.show_state(self.clock.now());
         }
         self.metrics.render()
     }

@@ -2,14 +2,16 @@
 //! upstream's connections, looked up once per configuration rather than once per request.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use rustc_hash::FxHashMap;
 use tidegate_core::SettingsError;
 use tidegate_engine::Snapshot;
 use tidegate_engine::snapshot::{Action, Route};
-use tidegate_observe::{Metrics, RouteMetrics, UpstreamMetrics};
-use tidegate_traffic::Pool;
+use tidegate_observe::{Metrics, RouteMetrics, UpstreamMetrics, UpstreamState};
+use tidegate_traffic::breaker::BreakerState;
 use tidegate_traffic::retry::RetryBudget;
+use tidegate_traffic::{Endpoint, Pool};
 
 use crate::upstream_peer::Dialer;
 
@@ -102,6 +104,22 @@ impl Lanes {
 }
 
 impl Upstream {
+    /// Tells the metrics how it is as a whole.
+    pub(crate) fn show_state(&self, now: Instant) {
+        let endpoints = self.pool.endpoints();
+        let count = |wanted: fn(&Endpoint) -> bool| {
+            let count = endpoints.iter().filter(|endpoint| wanted(endpoint)).count();
+            u32::try_from(count).unwrap_or(u32::MAX)
+        };
+        self.metrics.set_state(UpstreamState {
+            available: count(Endpoint::is_available),
+            ejected: count(Endpoint::is_ejected),
+            drained: count(|endpoint| endpoint.is_drained() || endpoint.is_isolated()),
+            panic: self.pool.is_in_panic(),
+            broken: self.pool.breaker(now) != BreakerState::Closed,
+        });
+    }
+
     /// Tells the metrics which endpoints there are and how they are.
     pub(crate) fn show_endpoints(&self) {
         let endpoints = self.pool.endpoints();

@@ -10,6 +10,7 @@ mod body;
 mod client_stream;
 mod connection;
 mod context;
+mod drain;
 mod edge;
 mod exchange;
 mod faults;

@@ -36,7 +36,7 @@ pub use self::rate_limits::RateLimitTable;
 use self::reloads::Reloads;
 pub use self::retries::RETRY_REASONS;
 pub use self::routes::RouteMetrics;
-pub use self::upstreams::{EndpointMetrics, UpstreamMetrics};
+pub use self::upstreams::{EndpointMetrics, UpstreamMetrics, UpstreamState};
 use self::waf::RuleMatches;
 use crate::access_log::AccessLogStats;
 

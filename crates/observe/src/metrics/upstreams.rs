@@ -24,9 +24,25 @@ pub struct UpstreamMetrics {
     pub(super) retries: RetryCounts,
     new_connections: Count,
     reused_connections: Count,
+    state: Mutex<UpstreamState>,
     endpoints: ArcSwap<Vec<Arc<EndpointMetrics>>>,
     /// Serialises changes of the list of endpoints.
     changing: Mutex<()>,
+}
+
+/// How an upstream is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UpstreamState {
+    /// Endpoints that requests may go to.
+    pub available: u32,
+    /// Endpoints that outlier detection took out.
+    pub ejected: u32,
+    /// Endpoints that were taken out by hand or with their zone.
+    pub drained: u32,
+    /// Whether so few can serve that requests go to all.
+    pub panic: bool,
+    /// Whether its breaker refuses requests, or lets only probes pass.
+    pub broken: bool,
 }
 
 /// The series of one endpoint of one upstream.
@@ -57,6 +73,7 @@ impl UpstreamMetrics {
             retries: RetryCounts::default(),
             new_connections: Count::default(),
             reused_connections: Count::default(),
+            state: Mutex::default(),
             endpoints: ArcSwap::default(),
             changing: Mutex::default(),
         }
@@ -130,6 +147,11 @@ impl UpstreamMetrics {
     /// Says how many retries run now, and how many there was no budget for so far.
     pub fn set_retries(&self, running: u32, exhausted: u64) {
         self.retries.set(running, exhausted);
+    }
+
+    /// Says how it is.
+    pub fn set_state(&self, state: UpstreamState) {
+        *self.state.lock() = state;
     }
 
     pub(super) fn record(&self, event: &Event<'_>) {
@@ -221,6 +243,7 @@ pub(super) fn show(upstreams: &[Arc<UpstreamMetrics>], families: &mut Families) 
             }
         },
     );
+    show_state(upstreams, families);
     super::retries::show(upstreams, families);
     families.counters("tidegate_upstream_connection_uses_total", "Answered requests by whether their connection to the upstream was kept from an earlier one.", |family| {
     for upstream in upstreams {
@@ -233,6 +256,45 @@ pub(super) fn show(upstreams: &[Arc<UpstreamMetrics>], families: &mut Families) 
     }
     });
     show_endpoints(upstreams, families);
+}
+
+/// A gauge of an upstream's state.
+type Gauge = (&'static str, &'static str, fn(UpstreamState) -> u32);
+
+fn show_state(upstreams: &[Arc<UpstreamMetrics>], families: &mut Families) {
+    let gauges: [Gauge; 5] = [
+        ("tidegate_upstream_endpoints_available", "Endpoints that requests may go to.", |state| {
+            state.available
+        }),
+        (
+            "tidegate_upstream_endpoints_ejected",
+            "Endpoints that outlier detection took out.",
+            |state| state.ejected,
+        ),
+        (
+            "tidegate_upstream_endpoints_drained",
+            "Endpoints that were taken out by hand or with their zone.",
+            |state| state.drained,
+        ),
+        (
+            "tidegate_upstream_panic",
+            "Whether so few endpoints can serve that requests go to all of them.",
+            |state| state.panic.into(),
+        ),
+        (
+            "tidegate_upstream_breaker_open",
+            "Whether the breaker refuses requests, or lets only probes pass.",
+            |state| state.broken.into(),
+        ),
+    ];
+    for (name, help, value) in gauges {
+        families.gauges(name, help, |family| {
+            for upstream in upstreams {
+                let state = *upstream.state.lock();
+                family.gauge(&[("upstream", &upstream.name)], f64::from(value(state)));
+            }
+        });
+    }
 }
 
 fn show_endpoints(upstreams: &[Arc<UpstreamMetrics>], families: &mut Families) {
