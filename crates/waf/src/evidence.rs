@@ -44,11 +44,11 @@ fn is_secret(target: Target, name: &[u8]) -> bool {
         SECRET_WORDS.iter().any(|word| memchr::memmem::find(&name, word).is_some())
     };
     match target {
-        Target::RequestCookies => true,
+        Target::RequestCookies | Target::CookieHeader => true,
         Target::RequestHeaders => {
             SECRET_FIELDS.iter().any(|field| name.eq_ignore_ascii_case(field))
         }
-        Target::ArgsPost | Target::ArgsGet => has_secret_word(),
+        Target::ArgsPost | Target::ArgsJson | Target::ArgsGet => has_secret_word(),
         _ => false,
     }
 }

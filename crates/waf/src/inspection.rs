@@ -11,7 +11,7 @@ use crate::body;
 use crate::matching::Scratch;
 use crate::policy::{Compiled, content_length};
 use crate::settings::OverLimit;
-use crate::values::head;
+use crate::values::{RequestFacts, head};
 
 /// Whether a request may go on.
 #[derive(Debug)]
@@ -80,7 +80,9 @@ impl Running {
         if self.policy.over_limit == OverLimit::Block && limit > 0 && length > Some(limit) {
             self.body_too_large = true;
         }
-        self.inspect(|scratch| head::collect(&mut scratch.arena, request))
+        self.inspect(|scratch| {
+            head::collect(&mut scratch.arena, request, &RequestFacts::default());
+        })
     }
 
     fn body(&mut self, content_type: Option<&str>, bytes: &[u8], complete: bool) -> Verdict {

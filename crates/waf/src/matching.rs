@@ -8,7 +8,7 @@ use crate::evidence;
 use crate::mask::ByteMask;
 use crate::policy::{Compiled, Step};
 use crate::rules::{Rule, RuleSet};
-use crate::target::Target;
+use crate::target::{Target, TargetSet};
 use crate::values::{Arena, Value};
 
 /// How many matches a summary keeps; the score counts all.
@@ -60,7 +60,7 @@ impl Outcome {
 impl Scratch {
     /// Makes it ready for a request that meets `rules` rules.
     pub(crate) fn reset(&mut self, rules: usize) {
-        self.arena.clear();
+        self.arena.begin(TargetSet::of_words());
         self.outcome.score = 0;
         self.outcome.work = 0;
         self.outcome.matches.clear();
@@ -77,6 +77,10 @@ impl Scratch {
         for index in from..self.arena.values().len() {
             let Some(value) = self.arena.values().get(index).copied() else { return };
             if self.outcome.exhausted() && value.target != Target::Finding {
+                continue;
+            }
+            // Rules written in YAML have nothing to say of what is empty.
+            if value.bytes.is_empty() {
                 continue;
             }
             if !policy.leaves_out(value.target, self.arena.bytes(value.name)) {

@@ -1,5 +1,6 @@
-//! JSON (RFC 8259), strictly: keys and strings become values named by their path, such as
-//! `json.items.0.text`. Numbers and literals cannot carry an attack and are left out.
+//! JSON (RFC 8259), strictly: scalars become arguments named by their path as libmodsecurity names
+//! them, such as `json.items.array_0.text`; a null is an empty one. A document that is not UTF-8 is
+//! malformed.
 
 use rustc_hash::FxHashSet;
 
@@ -7,8 +8,12 @@ use crate::target::Target;
 use crate::values::Arena;
 use crate::values::urlencoded::hex;
 
-/// Deeper documents are a finding; origins' own parsers stop at similar depths.
-const MAX_DEPTH: usize = 64;
+/// Deeper documents are a finding unless a limit says otherwise; origins' own parsers stop at
+/// similar depths.
+pub(crate) const DEPTH: usize = 64;
+
+/// No limit allows more: the reader calls itself once a level.
+const MAX_DEPTH: usize = 512;
 
 /// Why a document could not be read to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,15 +22,23 @@ pub(crate) enum JsonError {
     Ended,
     /// The text breaks the grammar.
     Malformed,
-    /// It is nested deeper than [`MAX_DEPTH`].
+    /// It has more values than are looked at.
+    TooMany,
+    /// It is nested deeper than the limit.
     TooDeep,
 }
 
 /// Adds the document's keys and strings, as far as it can be read.
-pub(crate) fn collect(arena: &mut Arena, bytes: &[u8]) -> Result<(), JsonError> {
+pub(crate) fn collect(arena: &mut Arena, bytes: &[u8], depth: usize) -> Result<(), JsonError> {
+    let max_depth = depth.min(MAX_DEPTH);
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let mut reader =
-        Reader { arena, rest: bytes, path: b"json".to_vec(), seen: FxHashSet::default() };
+    let mut reader = Reader {
+        arena,
+        rest: bytes,
+        path: b"json".to_vec(),
+        seen: FxHashSet::default(),
+        max_depth,
+    };
     reader.value(0)?;
     reader.skip_whitespace();
     if reader.rest.is_empty() { Ok(()) } else { Err(JsonError::Malformed) }
@@ -37,6 +50,7 @@ struct Reader<'a> {
     path: Vec<u8>,
     /// The keys that were added; in a list of records each comes once.
     seen: FxHashSet<Vec<u8>>,
+    max_depth: usize,
 }
 
 impl Reader<'_> {
@@ -55,7 +69,10 @@ impl Reader<'_> {
     }
 
     fn value(&mut self, depth: usize) -> Result<(), JsonError> {
-        if depth > MAX_DEPTH {
+        if self.arena.overflown() {
+            return Err(JsonError::TooMany);
+        }
+        if depth > self.max_depth {
             return Err(JsonError::TooDeep);
         }
         match self.token()? {
@@ -64,17 +81,30 @@ impl Reader<'_> {
             b'"' => {
                 let mut text = Vec::new();
                 let result = self.string(&mut text);
-                let (name, text) = (self.arena.copy(&self.path), self.arena.copy(&text));
-                self.arena.add(Target::ArgsPost, name, text);
+                self.add(&text);
                 result
             }
-            b't' => self.literal(b"rue"),
-            b'f' => self.literal(b"alse"),
-            b'n' => self.literal(b"ull"),
-            b'-' => self.number(),
-            first @ b'0'..=b'9' => self.number_after(first),
+            b't' => self.literal(b"rue", b"true"),
+            b'f' => self.literal(b"alse", b"false"),
+            b'n' => self.literal(b"ull", b""),
+            first @ (b'-' | b'0'..=b'9') => {
+                let from = self.rest;
+                if first == b'-' { self.number() } else { self.number_after(first) }?;
+                let length = from.len() - self.rest.len();
+                let mut text = vec![first];
+                text.extend_from_slice(from.get(..length).unwrap_or_default());
+                self.add(&text);
+                Ok(())
+            }
             _ => Err(JsonError::Malformed),
         }
+    }
+
+    fn add(&mut self, text: &[u8]) {
+        let (name, text) = (self.arena.copy(&self.path), self.arena.copy(text));
+        self.arena.note_argument(name, text);
+        self.arena.add(Target::ArgsJsonNames, name, name);
+        self.arena.add(Target::ArgsJson, name, text);
     }
 
     fn object(&mut self, depth: usize) -> Result<(), JsonError> {
@@ -90,7 +120,7 @@ impl Reader<'_> {
             let mut key = Vec::new();
             self.string(&mut key)?;
             self.path.push(b'.');
-            self.path.extend_from_slice(&key);
+            self.path.extend_from_slice(if key.is_empty() { b"empty-key" } else { &key });
             self.add_key(key);
             if self.token()? != b':' {
                 return Err(JsonError::Malformed);
@@ -121,7 +151,7 @@ impl Reader<'_> {
         }
         let outer = self.path.len();
         for index in 0_usize.. {
-            self.path.push(b'.');
+            self.path.extend_from_slice(b".array_");
             self.path.extend_from_slice(index.to_string().as_bytes());
             self.value(depth + 1)?;
             self.path.truncate(outer);
@@ -134,10 +164,11 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn literal(&mut self, rest: &[u8]) -> Result<(), JsonError> {
+    fn literal(&mut self, rest: &[u8], told: &[u8]) -> Result<(), JsonError> {
         match self.rest.strip_prefix(rest) {
             Some(tail) => {
                 self.rest = tail;
+                self.add(told);
                 Ok(())
             }
             None if rest.starts_with(self.rest) => Err(JsonError::Ended),
@@ -184,6 +215,11 @@ impl Reader<'_> {
             let end = self.rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f));
             let (plain, tail) = self.rest.split_at(end.unwrap_or(self.rest.len()));
             out.extend_from_slice(plain);
+            if let Err(error) = std::str::from_utf8(plain) {
+                // A document that was cut off may end within a character.
+                let cut = tail.is_empty() && error.error_len().is_none();
+                return Err(if cut { JsonError::Ended } else { JsonError::Malformed });
+            }
             match tail {
                 [b'"', tail @ ..] => {
                     self.rest = tail;
@@ -242,12 +278,12 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, result: Result<(), JsonError>, values: &[(&str, &str)]) {
-        let mut arena = Arena::default();
-        assert_eq!(collect(&mut arena, text.as_bytes()), result, "{text}");
+        let mut arena = Arena::of_everything();
+        assert_eq!(collect(&mut arena, text.as_bytes(), DEPTH), result, "{text}");
         let found: Vec<(String, String)> = arena
             .values()
             .iter()
-            .filter(|value| value.target == Target::ArgsPost)
+            .filter(|value| value.target == Target::ArgsJson)
             .map(|value| {
                 [value.name, value.bytes]
                     .map(|span| String::from_utf8_lossy(arena.bytes(span)).into_owned())
@@ -260,26 +296,34 @@ mod tests {
     }
 
     #[test]
-    fn strings_are_named_by_their_path() {
+    fn scalars_are_named_by_their_path() {
         check(
-            r#"{"a":{"b":["x",1,"y"]},"c":""}"#,
+            r#"{"a":{"b":["x",1,["y"],{"k":null}]},"":true}"#,
             Ok(()),
-            &[("json.a.b.0", "x"), ("json.a.b.2", "y")],
+            &[
+                ("json.a.b.array_0", "x"),
+                ("json.a.b.array_1", "1"),
+                ("json.a.b.array_2.array_0", "y"),
+                ("json.a.b.array_3.k", ""),
+                ("json.empty-key", "true"),
+            ],
         );
         check(r#" "top" "#, Ok(()), &[("json", "top")]);
-        check(r#"["<\u0073\/\"\ud83d\ude00\ud800"]"#, Ok(()), &[("json.0", "<s/\"😀\u{fffd}")]);
+        check(
+            r#"["<\u0073\/\"\ud83d\ude00\ud800"]"#,
+            Ok(()),
+            &[("json.array_0", "<s/\"😀\u{fffd}")],
+        );
         check("\u{feff}[]", Ok(()), &[]);
-        check("[-0.5e+3, 10, true, false, null, {}]", Ok(()), &[]);
+        check("[-0.5e+3]", Ok(()), &[("json.array_0", "-0.5e+3")]);
         check(r#"{"a":"1","a":"2"}"#, Ok(()), &[("json.a", "1"), ("json.a", "2")]);
     }
 
     #[test]
     fn the_grammar_is_kept() {
         for text in [
-            "[1,]",
             "{,}",
             "{\"a\" 1}",
-            "[1 2]",
             "01",
             "1.",
             "[+1]",
@@ -289,13 +333,25 @@ mod tests {
             "[\n\"\\u00zz\"]",
             "//x",
         ] {
-            check(text, Err(JsonError::Malformed), &[]);
+            let mut arena = Arena::of_everything();
+            assert_eq!(
+                collect(&mut arena, text.as_bytes(), DEPTH),
+                Err(JsonError::Malformed),
+                "{text}"
+            );
         }
         for text in ["", "[", "{\"a\":", "tru", "[\"\\u00", "-"] {
-            check(text, Err(JsonError::Ended), &[]);
+            let mut arena = Arena::of_everything();
+            assert_eq!(
+                collect(&mut arena, text.as_bytes(), DEPTH),
+                Err(JsonError::Ended),
+                "{text}"
+            );
         }
-        check("[\"a\nb\"]", Err(JsonError::Malformed), &[("json.0", "a")]);
-        check("[\"a\",\"b", Err(JsonError::Ended), &[("json.0", "a"), ("json.1", "b")]);
-        check(&"[".repeat(100_000), Err(JsonError::TooDeep), &[]);
+        check("[\"a\nb\"]", Err(JsonError::Malformed), &[("json.array_0", "a")]);
+        check("[\"a\",\"b", Err(JsonError::Ended), &[("json.array_0", "a"), ("json.array_1", "b")]);
+        check(&"[".repeat(1_000_000), Err(JsonError::TooDeep), &[]);
+        let mut arena = Arena::of_everything();
+        assert_eq!(collect(&mut arena, b"[\"\xff\"]", DEPTH), Err(JsonError::Malformed));
     }
 }

@@ -5,9 +5,11 @@
 pub(crate) mod json;
 mod media_type;
 pub(crate) mod multipart;
+mod processor;
 
 use json::JsonError;
 use media_type::MediaType;
+pub(crate) use processor::{BodyLimits, Processor, process};
 
 use crate::target::Target;
 use crate::values::{Arena, urlencoded};
@@ -20,17 +22,19 @@ pub(crate) fn collect(arena: &mut Arena, content_type: Option<&str>, bytes: &[u8
     let content_type = MediaType::parse(content_type.unwrap_or_default().as_bytes());
     match content_type.essence.as_slice() {
         b"application/x-www-form-urlencoded" => {
-            urlencoded::collect(arena, bytes, Target::BodyName, Target::ArgsPost);
+            urlencoded::collect(arena, bytes, &urlencoded::BODY);
             if looks_like_json(bytes) {
                 // Some clients label JSON as a form. The raw text was seen above.
-                let _lenient = json::collect(arena, bytes);
+                let _lenient = json::collect(arena, bytes, json::DEPTH);
             }
         }
         b"multipart/form-data" => collect_multipart(arena, &content_type, bytes, complete),
         essence if is_json(essence) => collect_json(arena, bytes, complete),
         essence => {
             let as_text = is_text(essence) || !looks_binary(bytes);
-            if as_text && (!looks_like_json(bytes) || json::collect(arena, bytes).is_err()) {
+            if as_text
+                && (!looks_like_json(bytes) || json::collect(arena, bytes, json::DEPTH).is_err())
+            {
                 add_raw(arena, bytes);
             }
         }
@@ -38,12 +42,14 @@ pub(crate) fn collect(arena: &mut Arena, content_type: Option<&str>, bytes: &[u8
 }
 
 fn collect_json(arena: &mut Arena, bytes: &[u8], complete: bool) {
-    let objection = match json::collect(arena, bytes) {
+    let objection = match json::collect(arena, bytes, json::DEPTH) {
         Ok(()) => return,
         Err(JsonError::Ended) if !complete => return,
         Err(JsonError::Ended) => "ends too early",
         Err(JsonError::Malformed) => "malformed",
         Err(JsonError::TooDeep) => "nested too deeply",
+        // The arena says so itself.
+        Err(JsonError::TooMany) => return,
     };
     arena.find("json", objection);
     add_raw(arena, bytes);
@@ -88,12 +94,15 @@ mod tests {
 
     #[track_caller]
     fn check(content_type: &str, body: &[u8], values: &[(Target, &str)]) {
-        let mut arena = Arena::default();
+        let mut arena = Arena::of_everything();
         collect(&mut arena, Some(content_type), body, true);
         let found: Vec<(Target, &str)> = arena
             .values()
             .iter()
-            .filter(|value| value.target != Target::BodyName)
+            .filter(|value| {
+                use Target::{ArgsJsonNames, ArgsPostNames, BodyName};
+                !matches!(value.target, ArgsJsonNames | ArgsPostNames | BodyName)
+            })
             .map(|value| (value.target, std::str::from_utf8(arena.bytes(value.bytes)).unwrap()))
             .collect();
         assert_eq!(found, values, "{content_type}");
@@ -101,10 +110,10 @@ mod tests {
 
     #[test]
     fn the_content_type_chooses_the_reader() {
-        let b = Target::ArgsPost;
+        let (b, j) = (Target::ArgsPost, Target::ArgsJson);
         check("application/x-www-form-urlencoded; charset=utf-8", b"a=x+y", &[(b, "x y")]);
-        check("application/json", br#"{"a":"x"}"#, &[(b, "x")]);
-        check("application/vnd.api+json", br#"["x"]"#, &[(b, "x")]);
+        check("application/json", br#"{"a":"x"}"#, &[(j, "x")]);
+        check("application/vnd.api+json", br#"["x"]"#, &[(j, "x")]);
         check("text/plain", b"hello", &[(Target::RawBody, "hello")]);
         check("application/soap+xml", b"<a/>", &[(Target::RawBody, "<a/>")]);
         check("image/png", b"\x89PNG\x00\x01", &[]);
@@ -113,12 +122,12 @@ mod tests {
 
     #[test]
     fn what_is_mislabelled_is_still_read() {
-        check("image/png", br#"{"a":"x"}"#, &[(Target::ArgsPost, "x")]);
+        check("image/png", br#"{"a":"x"}"#, &[(Target::ArgsJson, "x")]);
         check("", b"hello", &[(Target::RawBody, "hello")]);
         check(
             "application/x-www-form-urlencoded",
             br#"{"a":"\u003cx"}"#,
-            &[(Target::ArgsPost, "<x")],
+            &[(Target::ArgsPost, ""), (Target::ArgsJson, "<x")],
         );
     }
 

@@ -69,7 +69,9 @@ fn collect_part(arena: &mut Arena, part: &[u8], boundary: &[u8]) -> Result<(), O
     let disposition = disposition(head.unwrap_or_default())?;
     let name = disposition.param(b"name").ok_or("a part without a name")?;
     let name = arena.copy(name);
-    arena.add(Target::BodyName, name, name);
+    for target in [Target::ArgsPostNames, Target::BodyName] {
+        arena.add(target, name, name);
+    }
     let (file, extended) = (disposition.param(b"filename"), disposition.param(b"filename*"));
     for file in [file, extended].into_iter().flatten() {
         let file = arena.copy(file);
@@ -150,14 +152,14 @@ mod tests {
         result: Result<(), Objection>,
         values: &[(Target, &str, &str)],
     ) {
-        let mut arena = Arena::default();
+        let mut arena = Arena::of_everything();
         let content_type = MediaType::parse(b"multipart/form-data; boundary=b");
         assert_eq!(collect(&mut arena, &content_type, body.as_bytes(), complete), result, "{body}");
         let text = |span| std::str::from_utf8(arena.bytes(span)).unwrap();
         let found: Vec<(Target, &str, &str)> = arena
             .values()
             .iter()
-            .filter(|value| value.target != Target::BodyName)
+            .filter(|value| !matches!(value.target, Target::ArgsPostNames | Target::BodyName))
             .map(|value| (value.target, text(value.name), text(value.bytes)))
             .collect();
         assert_eq!(found, values, "{body}");

@@ -40,6 +40,13 @@ pub fn reference() -> impl Iterator<Item = (&'static str, &'static str)> {
     ROWS.into_iter().map(|(name, summary, _)| (name, summary))
 }
 
+impl TargetSet {
+    /// Every kind that a YAML rule can name.
+    pub(crate) fn of_words() -> Self {
+        ROWS.iter().fold(Self::default(), |set, (_, _, targets)| set.union(Self::of(targets)))
+    }
+}
+
 /// The most particular word for a kind.
 pub(super) fn word(target: Target) -> Option<&'static str> {
     let rows = ROWS.iter().filter(|(_, _, targets)| targets.contains(&target));
@@ -164,7 +171,7 @@ mod tests {
         check("query:q", Target::ArgsGet, "q", true);
         check("query:q", Target::ArgsGet, "Q", false);
         check("header:X-Note", Target::RequestHeaders, "x-note", true);
-        check("body:json.*.text", Target::ArgsPost, "json.items.0.text", true);
+        check("body:json.*.text", Target::ArgsPost, "json.items.array_0.text", true);
         check("body:json.*.text", Target::ArgsPost, "json.text", false);
         check("body:json.*", Target::ArgsPost, "json.", true);
         check("body:*a*b", Target::ArgsPost, "xaxab", true);

@@ -1,13 +1,19 @@
-//! The values of one request in one arena: their bytes, their names and the masks of the bytes
-//! that occur in them. Filling it decodes what the protocol itself encodes, and nothing more.
+//! The values of one request and its response in one arena: their bytes, their names and the masks
+//! of the bytes that occur in them. Filling it decodes what the protocol itself encodes, and
+//! nothing more; what no rule looks at is not collected.
 
+mod cookies;
+mod facts;
 pub(crate) mod head;
+pub(crate) mod response;
 pub(crate) mod urlencoded;
 
 use std::ops::Range;
 
+pub(crate) use facts::RequestFacts;
+
 use crate::mask::ByteMask;
-use crate::target::Target;
+use crate::target::{Target, TargetSet};
 
 /// How many values of one request are looked at. A request with more is a finding in itself.
 pub(crate) const MAX_VALUES: usize = 5_000;
@@ -29,7 +35,8 @@ impl Span {
     }
 }
 
-/// One value of the request.
+/// One value of the request. It may be empty: SecLang counts empty values and matches them; rules
+/// written in YAML skip them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Value {
     pub(crate) target: Target,
@@ -43,14 +50,28 @@ pub(crate) struct Value {
 pub(crate) struct Arena {
     bytes: Vec<u8>,
     values: Vec<Value>,
+    wanted: TargetSet,
     overflown: bool,
+    /// Bytes of all arguments' names and values (`ARGS_COMBINED_SIZE`).
+    args_size: usize,
+    /// Whether an argument had a percent sign that starts no triplet (`URLENCODED_ERROR`).
+    bad_escape: bool,
 }
 
 impl Arena {
-    pub(crate) fn clear(&mut self) {
+    /// Empties it for the next request, of which only `wanted` is collected.
+    pub(crate) fn begin(&mut self, wanted: TargetSet) {
         self.bytes.clear();
         self.values.clear();
+        self.wanted = wanted;
         self.overflown = false;
+        self.args_size = 0;
+        self.bad_escape = false;
+    }
+
+    #[cfg(test)]
+    pub(crate) fn of_everything() -> Self {
+        Self { wanted: TargetSet::of(&Target::ALL), ..Self::default() }
     }
 
     /// The memory held, in bytes.
@@ -60,6 +81,11 @@ impl Arena {
 
     pub(crate) fn values(&self) -> &[Value] {
         &self.values
+    }
+
+    /// Whether any rule looks at one of these kinds.
+    pub(crate) fn wants(&self, targets: &[Target]) -> bool {
+        self.wanted.intersects(TargetSet::of(targets))
     }
 
     /// Whether there were more values than [`MAX_VALUES`].
@@ -82,12 +108,12 @@ impl Arena {
         self.write(|out| out.extend_from_slice(bytes))
     }
 
-    /// Adds a value; empty ones tell nothing and are left out.
+    /// Adds a value, if any rule looks at its kind.
     pub(crate) fn add(&mut self, target: Target, name: Span, bytes: Span) {
-        if bytes.is_empty() {
+        if !self.wanted.contains(target) {
             return;
         }
-        if self.values.len() >= MAX_VALUES && target != Target::Finding {
+        if self.values.len() >= MAX_VALUES && target != Target::Finding && !target.is_single() {
             self.overflown = true;
             return;
         }
@@ -95,9 +121,68 @@ impl Arena {
         self.values.push(Value { target, name, bytes, mask });
     }
 
+    /// Adds a value with its name, if any rule looks at its kind.
+    pub(crate) fn add_copy(&mut self, target: Target, name: &[u8], bytes: &[u8]) {
+        if self.wanted.contains(target) {
+            let (name, bytes) = (self.copy(name), self.copy(bytes));
+            self.add(target, name, bytes);
+        }
+    }
+
+    /// Sets the one value of its kind, in place of the one that was there.
+    pub(crate) fn set(&mut self, target: Target, bytes: &[u8]) {
+        if !self.wanted.contains(target) {
+            return;
+        }
+        let bytes = self.copy(bytes);
+        let mask = ByteMask::of(self.bytes(bytes));
+        match self.values.iter_mut().find(|value| value.target == target) {
+            Some(value) => (value.bytes, value.mask) = (bytes, mask),
+            None => self.values.push(Value { target, name: Span::default(), bytes, mask }),
+        }
+    }
+
+    pub(crate) fn set_number(&mut self, target: Target, number: impl ToString) {
+        if self.wanted.contains(target) {
+            self.set(target, number.to_string().as_bytes());
+        }
+    }
+
+    /// Sets each of these kinds that has no value yet: SecLang sees a variable without a name as
+    /// one value, even if the message has none.
+    pub(crate) fn set_absent(&mut self, targets: &[Target], bytes: &[u8]) {
+        for &target in targets {
+            if self.wanted.contains(target) && self.value(target).is_none() {
+                self.set(target, bytes);
+            }
+        }
+    }
+
+    /// The first value of a kind.
+    pub(crate) fn value(&self, target: Target) -> Option<&[u8]> {
+        let value = self.values.iter().find(|value| value.target == target)?;
+        Some(self.bytes(value.bytes))
+    }
+
     /// Adds what a parser objected to.
     pub(crate) fn find(&mut self, code: &str, detail: &str) {
-        let (name, bytes) = (self.copy(code.as_bytes()), self.copy(detail.as_bytes()));
-        self.add(Target::Finding, name, bytes);
+        self.add_copy(Target::Finding, code.as_bytes(), detail.as_bytes());
     }
+
+    /// Notes an argument's size, and sets what is told of all arguments.
+    pub(crate) fn note_arguments(&mut self) {
+        let (size, bad_escape) = (self.args_size, u8::from(self.bad_escape));
+        self.set_number(Target::ArgsCombinedSize, size);
+        self.set_number(Target::UrlencodedError, bad_escape);
+    }
+
+    pub(crate) fn note_argument(&mut self, name: Span, value: Span) {
+        self.args_size += name.range().len() + value.range().len();
+    }
+}
+
+/// The pieces between `separator`, without the empty one behind the last.
+pub(crate) fn pieces(text: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
+    let text = text.strip_suffix(&[separator]).unwrap_or(text);
+    text.split(move |byte| *byte == separator)
 }

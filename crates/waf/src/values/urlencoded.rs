@@ -1,12 +1,40 @@
 //! `name=value&name=value`: query strings and urlencoded forms (WHATWG URL §5.1). Nothing is
 //! refused here: what is not a valid escape stays as it is.
 
-use super::Arena;
+use super::{Arena, Span, pieces};
 use crate::target::Target;
 
-/// Adds the names and values of `text`.
-pub(crate) fn collect(arena: &mut Arena, text: &[u8], names: Target, values: Target) {
-    for pair in text.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
+/// The kinds that names and values become.
+#[derive(Debug)]
+pub(crate) struct Kinds {
+    names: &'static [Target],
+    values: Target,
+}
+
+/// Of a query string.
+pub(crate) const QUERY: Kinds = Kinds { names: &[Target::ArgsGetNames], values: Target::ArgsGet };
+/// Of a form or multipart body.
+pub(crate) const BODY: Kinds =
+    Kinds { names: &[Target::ArgsPostNames, Target::BodyName], values: Target::ArgsPost };
+
+impl Kinds {
+    /// Adds one argument.
+    pub(crate) fn add(&self, arena: &mut Arena, name: Span, value: Span) {
+        arena.note_argument(name, value);
+        for target in self.names {
+            arena.add(*target, name, name);
+        }
+        arena.add(self.values, name, value);
+    }
+}
+
+/// Adds the names and values of `text`. As in libmodsecurity, two separators in a row make an
+/// argument without name and value.
+pub(crate) fn collect(arena: &mut Arena, text: &[u8], kinds: &Kinds) {
+    if text.is_empty() {
+        return;
+    }
+    for pair in pieces(text, b'&') {
         if arena.overflown() {
             return;
         }
@@ -14,11 +42,19 @@ pub(crate) fn collect(arena: &mut Arena, text: &[u8], names: Target, values: Tar
             Some(at) => (pair.get(..at), pair.get(at + 1..)),
             None => (Some(pair), None),
         };
+        arena.bad_escape |= has_bad_escape(pair);
         let name = arena.write(|out| decode(name.unwrap_or_default(), out));
         let value = arena.write(|out| decode(value.unwrap_or_default(), out));
-        arena.add(names, name, name);
-        arena.add(values, name, value);
+        kinds.add(arena, name, value);
     }
+}
+
+/// Whether a percent sign starts no triplet.
+fn has_bad_escape(text: &[u8]) -> bool {
+    memchr::memchr_iter(b'%', text).any(|at| {
+        let digits = text.get(at + 1..at + 3).unwrap_or_default();
+        digits.len() < 2 || !digits.iter().all(u8::is_ascii_hexdigit)
+    })
 }
 
 /// Appends `text` with `%XX` and `+` decoded.
@@ -66,8 +102,8 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, pairs: &[(&str, &str)]) {
-        let mut arena = Arena::default();
-        collect(&mut arena, text.as_bytes(), Target::ArgsGetNames, Target::ArgsGet);
+        let mut arena = Arena::of_everything();
+        collect(&mut arena, text.as_bytes(), &QUERY);
         let found: Vec<(Vec<u8>, Vec<u8>)> = arena
             .values()
             .iter()
@@ -82,7 +118,9 @@ mod tests {
     #[test]
     fn pairs_are_split_and_decoded_once() {
         check("a=1&b=2", &[("a", "1"), ("b", "2")]);
-        check("a=1=2&&=x&c", &[("a", "1=2"), ("", "x")]);
+        check("a=1=2&&=x&c", &[("a", "1=2"), ("", ""), ("", "x"), ("c", "")]);
+        check("a&", &[("a", "")]);
+        check("", &[]);
         check("%61=x+y%2Bz", &[("a", "x y+z")]);
         check("a=%2541", &[("a", "%41")]);
         check("a=%zz%4&b=%", &[("a", "%zz%4"), ("b", "%")]);

@@ -1,0 +1,135 @@
+//! Bodies as SecLang reads them: the processor is what the content type or a rule says, never a
+//! guess. What a processor objects to is in `REQBODY_ERROR` and its relatives.
+
+use super::json::{self, JsonError};
+use super::media_type::MediaType;
+use super::multipart;
+use crate::target::Target;
+use crate::values::{Arena, urlencoded};
+
+/// How a body is read (`ctl:requestBodyProcessor`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Processor {
+    Json,
+    Multipart,
+    Urlencoded,
+}
+
+impl Processor {
+    /// By the name that rules use.
+    pub(crate) fn of_name(name: &[u8]) -> Option<Self> {
+        let all = [Self::Json, Self::Multipart, Self::Urlencoded];
+        all.into_iter().find(|it| name.eq_ignore_ascii_case(it.name().as_bytes()))
+    }
+
+    /// The one that a content type stands for by itself; the others are chosen by rules.
+    pub(crate) fn of_content_type(value: &[u8]) -> Option<Self> {
+        let starts = |prefix: &[u8]| {
+            value.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+        };
+        if starts(b"multipart/form-data") {
+            Some(Self::Multipart)
+        } else if starts(b"application/x-www-form-urlencoded") {
+            Some(Self::Urlencoded)
+        } else {
+            None
+        }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Json => "JSON",
+            Self::Multipart => "MULTIPART",
+            Self::Urlencoded => "URLENCODED",
+        }
+    }
+}
+
+/// What bounds the reading of a body.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BodyLimits {
+    /// How deep JSON may be nested.
+    pub(crate) json_depth: usize,
+}
+
+impl Default for BodyLimits {
+    fn default() -> Self {
+        Self { json_depth: json::DEPTH }
+    }
+}
+
+/// Adds the body's values. Call it once before phase 2, with nothing if there is no body;
+/// `complete` is false if only the body's first part is here.
+pub(crate) fn process(
+    arena: &mut Arena,
+    processor: Option<Processor>,
+    content_type: &[u8],
+    (bytes, complete): (&[u8], bool),
+    limits: BodyLimits,
+) {
+    let error = match processor {
+        _ if bytes.is_empty() => None,
+        Some(Processor::Json) => {
+            json_error(json::collect(arena, bytes, limits.json_depth), complete)
+                .map(|error| ("JSON parsing error: ", error))
+        }
+        Some(Processor::Multipart) => {
+            let result =
+                multipart::collect(arena, &MediaType::parse(content_type), bytes, complete);
+            result.err().map(|error| ("Multipart parsing error: ", error))
+        }
+        Some(Processor::Urlencoded) => {
+            urlencoded::collect(arena, bytes, &urlencoded::BODY);
+            None
+        }
+        None => None,
+    };
+    arena.note_arguments();
+    let message = error.map(|(prefix, error)| [prefix, error].concat()).unwrap_or_default();
+    let failed = u8::from(error.is_some());
+    for (target, of_message) in [
+        (Target::ReqbodyError, Target::ReqbodyErrorMsg),
+        (Target::ReqbodyProcessorError, Target::ReqbodyProcessorErrorMsg),
+    ] {
+        arena.set_number(target, failed);
+        arena.set(of_message, message.as_bytes());
+    }
+    if arena.wants(&[Target::RequestBody]) {
+        arena.set(Target::RequestBody, bytes);
+    }
+    let length = if bytes.is_empty() { String::new() } else { bytes.len().to_string() };
+    arena.set(Target::RequestBodyLength, length.as_bytes());
+    arena.set_number(Target::InboundDataError, u8::from(!complete));
+    arena.set_absent(&OF_BODY, b"");
+}
+
+const OF_BODY: [Target; 17] = [
+    Target::FilesCombinedSize,
+    Target::FullRequest,
+    Target::FullRequestLength,
+    Target::MultipartBoundaryQuoted,
+    Target::MultipartBoundaryWhitespace,
+    Target::MultipartCrlfLfLines,
+    Target::MultipartDataAfter,
+    Target::MultipartDataBefore,
+    Target::MultipartFileLimitExceeded,
+    Target::MultipartHeaderFolding,
+    Target::MultipartInvalidHeaderFolding,
+    Target::MultipartInvalidPart,
+    Target::MultipartInvalidQuoting,
+    Target::MultipartLfLine,
+    Target::MultipartMissingSemicolon,
+    Target::MultipartStrictError,
+    Target::MultipartUnmatchedBoundary,
+];
+
+fn json_error(result: Result<(), JsonError>, complete: bool) -> Option<&'static str> {
+    match result {
+        Ok(()) => None,
+        Err(JsonError::Ended) if !complete => None,
+        Err(JsonError::Ended) => Some("premature end"),
+        Err(JsonError::Malformed) => Some("malformed document"),
+        Err(JsonError::TooDeep) => Some("parsing depth limit exceeded"),
+        Err(JsonError::TooMany) => Some("more values than are inspected"),
+    }
+}
