@@ -28,6 +28,7 @@ pub(crate) async fn tend_pool(pool: Arc<Pool>, edge: Arc<Edge>) {
 }
 
 /// Tells operators what happened to a pool.
+#[expect(clippy::cognitive_complexity, reason = "each log macro counts as seven branches")]
 pub(crate) fn log(pool: &Pool, event: &Event) {
     let upstream = pool.name();
     match event {

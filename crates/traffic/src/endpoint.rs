@@ -323,25 +323,29 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// `waits` says whether those that wait for an answer are counted.
-    pub(crate) fn new(
-        endpoint: &Arc<Endpoint>,
-        shared: &Arc<Shared>,
-        waits: bool,
-        probe: bool,
-    ) -> Self {
+    pub(crate) fn new(endpoint: &Arc<Endpoint>, shared: &Arc<Shared>) -> Self {
         shared.in_flight.fetch_add(1, Ordering::Relaxed);
-        if waits {
-            shared.pending.fetch_add(1, Ordering::Relaxed);
-        }
         endpoint.state.in_flight.fetch_add(1, Ordering::Relaxed);
         endpoint.state.picks.fetch_add(1, Ordering::Relaxed);
         Self {
             endpoint: Arc::clone(endpoint),
             shared: Arc::clone(shared),
-            waits: AtomicBool::new(waits),
-            probes: AtomicBool::new(probe),
+            waits: AtomicBool::new(false),
+            probes: AtomicBool::new(false),
         }
+    }
+
+    /// It counts as pending until it is answered.
+    pub(crate) fn pending(mut self) -> Self {
+        self.shared.pending.fetch_add(1, Ordering::Relaxed);
+        *self.waits.get_mut() = true;
+        self
+    }
+
+    /// It is a probe of the breaker.
+    pub(crate) fn probing(mut self) -> Self {
+        *self.probes.get_mut() = true;
+        self
     }
 
     /// The endpoint, to keep beyond the request.

@@ -114,7 +114,7 @@ fn check_bound(algorithm: Algorithm, bound: &str, factor: f64, keys: u64) {
         let index = balancer.pick(&choice).unwrap();
         let again = balancer.pick(&choice).unwrap();
         assert_eq!(index, again, "deterministic");
-        open.push_back(Lease::new(&endpoints[index], &shared, false, false));
+        open.push_back(Lease::new(&endpoints[index], &shared));
         let share = f64::from(weights[index]) / f64::from(weights.iter().sum::<u32>());
         let most = (factor * open.len() as f64 * share).ceil();
         let found = f64::from(endpoints[index].in_flight());

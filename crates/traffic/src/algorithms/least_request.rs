@@ -46,12 +46,7 @@ mod tests {
         for round in 0..20_000 {
             let random = mix(round);
             let choice = choice(&endpoints, &turns, 0, random);
-            let lease = Lease::new(
-                &endpoints[balancer.pick(&choice).unwrap()],
-                &Arc::default(),
-                false,
-                false,
-            );
+            let lease = Lease::new(&endpoints[balancer.pick(&choice).unwrap()], &Arc::default());
             peak = peak.max(lease.in_flight());
             open.push_back(lease);
             if open.len() > 1_000 {
@@ -85,12 +80,7 @@ mod tests {
         let leases: Vec<Lease> = (0..800)
             .map(|round| {
                 let choice = choice(&endpoints, &turns, 0, mix(round));
-                Lease::new(
-                    &endpoints[balancer.pick(&choice).unwrap()],
-                    &Arc::default(),
-                    false,
-                    false,
-                )
+                Lease::new(&endpoints[balancer.pick(&choice).unwrap()], &Arc::default())
             })
             .collect();
         assert_eq!(leases.len(), 800);

@@ -208,7 +208,7 @@ mod tests {
         let leases: Vec<Lease> = (0..20)
             .map(|round| {
                 let choice = choice(&endpoints, &turns, 0, crate::random::mix(round));
-                Lease::new(&endpoints[balancer.pick(&choice).unwrap()], &shared, false, false)
+                Lease::new(&endpoints[balancer.pick(&choice).unwrap()], &shared)
             })
             .collect();
         assert_eq!(leases.len(), 20);

@@ -217,15 +217,16 @@ impl Pool {
             let full = members.all.iter().any(|endpoint| free.wants(endpoint));
             return Err(if full { NoPick::Full } else { NoPick::NoEndpoint });
         };
-        let probe = match &self.settings.breaker {
-            None => false,
-            Some(breaker) => match self.shared.breaker.admit(breaker, millis(now)) {
-                Pass::Free => false,
-                Pass::Probe => true,
-                Pass::Refused(time) => return Err(NoPick::BreakerOpen(time)),
-            },
+        let pass = match &self.settings.breaker {
+            None => Pass::Free,
+            Some(breaker) => self.shared.breaker.admit(breaker, millis(now)),
         };
-        Ok(Lease::new(endpoint, &self.shared, limits.pending.is_some(), probe))
+        if let Pass::Refused(time) = pass {
+            return Err(NoPick::BreakerOpen(time));
+        }
+        let lease = Lease::new(endpoint, &self.shared);
+        let lease = if limits.pending.is_some() { lease.pending() } else { lease };
+        Ok(if pass == Pass::Probe { lease.probing() } else { lease })
     }
 
     /// Takes what became of a try, once per lease: `took` is the time until the head of the
