@@ -6,6 +6,7 @@ pub(crate) mod json;
 mod media_type;
 pub(crate) mod multipart;
 mod processor;
+mod xml;
 
 use json::JsonError;
 use media_type::MediaType;

@@ -3,7 +3,7 @@
 
 use super::json::{self, JsonError};
 use super::media_type::MediaType;
-use super::multipart;
+use super::{multipart, xml};
 use crate::target::Target;
 use crate::values::{Arena, urlencoded};
 
@@ -13,12 +13,13 @@ pub(crate) enum Processor {
     Json,
     Multipart,
     Urlencoded,
+    Xml,
 }
 
 impl Processor {
     /// By the name that rules use.
     pub(crate) fn of_name(name: &[u8]) -> Option<Self> {
-        let all = [Self::Json, Self::Multipart, Self::Urlencoded];
+        let all = [Self::Json, Self::Multipart, Self::Urlencoded, Self::Xml];
         all.into_iter().find(|it| name.eq_ignore_ascii_case(it.name().as_bytes()))
     }
 
@@ -41,6 +42,7 @@ impl Processor {
             Self::Json => "JSON",
             Self::Multipart => "MULTIPART",
             Self::Urlencoded => "URLENCODED",
+            Self::Xml => "XML",
         }
     }
 }
@@ -81,6 +83,10 @@ pub(crate) fn process(
         Some(Processor::Urlencoded) => {
             urlencoded::collect(arena, bytes, &urlencoded::BODY);
             None
+        }
+        Some(Processor::Xml) => {
+            let result = xml::collect(arena, bytes, complete);
+            result.err().map(|error| ("XML parsing error: ", error))
         }
         None => None,
     };
