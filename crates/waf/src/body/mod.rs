@@ -2,9 +2,12 @@
 //! claims is a finding, and is then searched as raw text. What claims to be something else is
 //! looked at too if it reads as text, since many origins do not care what a client claims.
 
+mod boundary;
+mod disposition;
 pub(crate) mod json;
 mod media_type;
 pub(crate) mod multipart;
+mod parts;
 mod processor;
 mod xml;
 

@@ -2,8 +2,7 @@
 //! guess. What a processor objects to is in `REQBODY_ERROR` and its relatives.
 
 use super::json::{self, JsonError};
-use super::media_type::MediaType;
-use super::{multipart, xml};
+use super::{parts, xml};
 use crate::target::Target;
 use crate::values::{Arena, urlencoded};
 
@@ -76,8 +75,7 @@ pub(crate) fn process(
                 .map(|error| ("JSON parsing error: ", error))
         }
         Some(Processor::Multipart) => {
-            let result =
-                multipart::collect(arena, &MediaType::parse(content_type), bytes, complete);
+            let result = parts::collect(arena, content_type, bytes, complete);
             result.err().map(|error| ("Multipart parsing error: ", error))
         }
         Some(Processor::Urlencoded) => {
@@ -137,5 +135,93 @@ fn json_error(result: Result<(), JsonError>, complete: bool) -> Option<&'static 
         Err(JsonError::Malformed) => Some("malformed document"),
         Err(JsonError::TooDeep) => Some("parsing depth limit exceeded"),
         Err(JsonError::TooMany) => Some("more values than are inspected"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn multipart(content_type: &str, body: &str, values: &[(Target, &str)]) {
+        let mut arena = Arena::of_everything();
+        let body = body.replace('|', "\r\n");
+        let processor = Processor::of_content_type(content_type.as_bytes());
+        process(
+            &mut arena,
+            processor,
+            content_type.as_bytes(),
+            (body.as_bytes(), true),
+            BodyLimits::default(),
+        );
+        for (target, bytes) in values {
+            let found: Vec<String> = arena
+                .values()
+                .iter()
+                .filter(|value| value.target == *target)
+                .map(|value| String::from_utf8_lossy(arena.bytes(value.bytes)).into_owned())
+                .collect();
+            assert!(found.iter().any(|it| it == bytes), "{body} {target:?} {found:?}");
+        }
+    }
+
+    const FORM: &str = "multipart/form-data; boundary=b";
+
+    #[test]
+    fn parts_become_arguments_and_files() {
+        multipart(
+            FORM,
+            "--b|Content-Disposition: form-data; name=\"f\"||v|--b|content-disposition: form-data; name=up; filename=\"a.txt\"|X: y||1|2|--b--|",
+            &[
+                (Target::ArgsPost, "v"),
+                (Target::Files, "a.txt"),
+                (Target::FilesNames, "up"),
+                (Target::FilesSizes, "4"),
+                (Target::FilesCombinedSize, "4"),
+                (Target::FilesTmpContent, "1\r\n2"),
+                (Target::MultipartPartHeaders, "X: y"),
+                (Target::MultipartFilename, "a.txt"),
+                (Target::MultipartName, "f"),
+                (Target::MultipartStrictError, "0"),
+                (Target::MultipartUnmatchedBoundary, "2"),
+                (Target::ReqbodyError, "0"),
+            ],
+        );
+    }
+
+    #[test]
+    fn what_is_odd_is_flagged() {
+        const PART: &str = "--b|Content-Disposition: form-data; name=\"f\"||v|";
+        let strict = (Target::MultipartStrictError, "1");
+        let check = |body: &str, flag: Target| multipart(FORM, body, &[(flag, "1"), strict]);
+        check(&format!("x|{PART}--b--|"), Target::MultipartDataBefore);
+        check(&format!("{PART}--b--|x"), Target::MultipartDataAfter);
+        check(&format!("{PART}--b--\n"), Target::MultipartLfLine);
+        check(&format!("{PART}--b--\n"), Target::MultipartCrlfLfLines);
+        check(&format!("{PART}--c|{PART}"), Target::ReqbodyError);
+        check(&PART.replace("; n", ";|\tn"), Target::MultipartHeaderFolding);
+        check(&PART.replace("\"", "'"), Target::MultipartInvalidQuoting);
+        check("--b|A: b|--b|x", Target::MultipartInvalidPart);
+        multipart(FORM, &format!("{PART}--c|--b--|"), &[(Target::ArgsPost, "v\r\n--c")]);
+        let quoted = "multipart/form-data; boundary=\"b\"";
+        multipart(quoted, PART, &[(Target::MultipartBoundaryQuoted, "1"), strict]);
+        multipart(
+            "multipart/form-data boundary=b",
+            PART,
+            &[(Target::MultipartMissingSemicolon, "1")],
+        );
+        multipart("multipart/form-data", PART, &[(Target::ReqbodyError, "1"), strict]);
+    }
+
+    #[test]
+    fn a_processor_that_fails_says_so() {
+        let mut arena = Arena::of_everything();
+        process(&mut arena, Some(Processor::Json), b"", (b"{", true), BodyLimits::default());
+        assert_eq!(arena.value(Target::ReqbodyError), Some(&b"1"[..]));
+        assert_eq!(
+            arena.value(Target::ReqbodyErrorMsg),
+            Some(&b"JSON parsing error: premature end"[..])
+        );
+        assert_eq!(arena.value(Target::RequestBodyLength), Some(&b"1"[..]));
     }
 }
