@@ -43,6 +43,10 @@ pub(crate) fn log(pool: &Pool, event: &Event) {
         Event::Readmitted { endpoint } => {
             tracing::info!(upstream, %endpoint, "the endpoint's ejection is over");
         }
+        Event::Suspected { endpoint, cause } => {
+            let cause = cause.as_str();
+            tracing::warn!(upstream, %endpoint, cause, "endpoint not ejected: not enforced");
+        }
         Event::ZoneIsolated { zone } => {
             tracing::warn!(upstream, %zone, "zone isolated: too few of its endpoints can serve");
         }

@@ -155,6 +155,10 @@ impl Breaker {
         now: u64,
     ) -> Option<BreakerState> {
         self.give_up();
+        if now < self.until.load(Ordering::Relaxed) {
+            // Another probe failed meanwhile.
+            return None;
+        }
         if failed {
             self.open(settings, now);
             return Some(BreakerState::Open);
@@ -237,6 +241,18 @@ mod tests {
         assert_eq!(breaker.admit(&settings, 5_200), Pass::Probe);
         assert_eq!(breaker.probed(true, &settings, 5_300), Some(BreakerState::Open));
         assert_eq!(breaker.state(5_300), BreakerState::Open);
+    }
+
+    #[test]
+    fn a_probe_that_comes_late_does_not_close_what_another_one_opened() {
+        let (breaker, settings) = opened(100);
+        let settings = BreakerSettings { probes: 2, successes: 1, ..settings };
+        assert_eq!(breaker.admit(&settings, 5_100), Pass::Probe);
+        assert_eq!(breaker.admit(&settings, 5_100), Pass::Probe);
+        assert_eq!(breaker.probed(true, &settings, 5_200), Some(BreakerState::Open));
+        assert_eq!(breaker.probed(false, &settings, 5_300), None);
+        assert_eq!(breaker.state(5_300), BreakerState::Open);
+        assert_eq!(breaker.admit(&settings, 10_200), Pass::Probe, "none is left over");
     }
 
     #[test]

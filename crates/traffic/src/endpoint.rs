@@ -120,6 +120,12 @@ impl Endpoint {
         self.takes_load() && self.down() & (DRAINED | ISOLATED) == 0
     }
 
+    /// Whether it would get requests if it could serve and its zone were not taken out.
+    #[must_use]
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.takes_load() && !self.is_drained()
+    }
+
     /// Whether it was taken out by hand while the process runs.
     #[must_use]
     pub fn is_drained(&self) -> bool {

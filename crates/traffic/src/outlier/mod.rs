@@ -153,9 +153,9 @@ impl Record {
     }
 
     /// A quiet interval is over.
-    pub(crate) fn forgive(&self) {
+    pub(crate) fn forgive(&self, now: Instant) {
         let mut ejection = self.ejection.lock();
-        if ejection.until.is_none() {
+        if ejection.until.is_none_or(|until| until <= now) {
             ejection.count = ejection.count.saturating_sub(1);
         }
     }
@@ -276,13 +276,13 @@ mod tests {
         assert_eq!((seconds(1), seconds(1), seconds(1)), (30, 60, 90));
         assert_eq!(seconds(20), 300);
         for _ in 0..22 {
-            record.forgive();
+            record.forgive(now);
         }
         assert_eq!(
             record.eject(Cause::SuccessRate, now, &settings) - now,
             2 * settings.ejection_time.0
         );
-        record.forgive();
+        record.forgive(now);
         assert_eq!(record.ejection().count, 2, "not while it is out");
     }
 

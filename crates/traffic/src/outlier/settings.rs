@@ -9,6 +9,9 @@ use tidegate_core::units::{Percent, Span};
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema, PartialEq)]
 #[serde(default, deny_unknown_fields, rename_all = "snake_case")]
 pub struct OutlierSettings {
+    /// `false` only says in the log which endpoints would be taken out. Default: true. A reload
+    /// applies it.
+    pub enforce: bool,
     /// Answers from 500 to 599, or none at all, in a row; 0 switches this off. Default: 5. A
     /// reload applies it.
     pub consecutive_5xx: u32,
@@ -76,6 +79,7 @@ pub struct LatencySettings {
 impl Default for OutlierSettings {
     fn default() -> Self {
         Self {
+            enforce: true,
             consecutive_5xx: 5,
             consecutive_gateway_failures: 5,
             interval: Span::seconds(10),

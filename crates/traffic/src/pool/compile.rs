@@ -69,6 +69,11 @@ impl Pool {
         for endpoint in new.iter().chain(returned) {
             endpoint.enter(slow_start);
         }
+        let shared = previous.map(|pool| Arc::clone(&pool.shared)).unwrap_or_default();
+        let out = shared.zones_out();
+        for endpoint in &new {
+            endpoint.set_isolated(out.iter().any(|zone| endpoint.locality().is_named(zone)));
+        }
         if let Some(sticky) = &sticky {
             sticky.know(&all);
         }
@@ -82,7 +87,7 @@ impl Pool {
             fixed,
             names,
             members: ArcSwap::from_pointee(members),
-            shared: previous.map(|pool| Arc::clone(&pool.shared)).unwrap_or_default(),
+            shared,
             changes: Mutex::new(Changes { resolved, ..Changes::default() }),
         })
     }
@@ -94,8 +99,7 @@ fn split_endpoints(settings: &UpstreamSettings) -> (Box<[Place]>, Box<[ResolvedN
     for endpoint in &settings.endpoints {
         let (weight, priority) = (endpoint.weight, endpoint.priority);
         let locality = endpoint.locality.clone();
-        let zone = locality.zone.as_deref();
-        let closed = settings.zones.drained.iter().any(|drained| Some(drained.as_str()) == zone);
+        let closed = settings.zones.drained.iter().any(|name| locality.is_named(name));
         let mut place = |address| {
             let locality = locality.clone();
             fixed.push(Place { address, host: None, weight, locality, priority, closed });
@@ -148,16 +152,12 @@ fn check_endpoints(settings: &UpstreamSettings, errors: &mut Vec<SettingsError>)
 }
 
 fn check_resilience(settings: &UpstreamSettings, errors: &mut Vec<SettingsError>) {
-    let mut known: Vec<_> =
-        settings.endpoints.iter().filter_map(|e| e.locality.zone.as_deref()).collect();
-    let all_zoned = !known.is_empty() && known.len() == settings.endpoints.len();
-    known.sort_unstable();
-    known.dedup();
+    let localities: Vec<_> = settings.endpoints.iter().map(|e| &e.locality).collect();
     let found = [
         ("outlier", settings.outlier.map_or_else(Vec::new, |outlier| outlier.check())),
         ("slow_start", settings.slow_start.map_or_else(Vec::new, |slow_start| slow_start.check())),
         ("breaker", settings.breaker.map_or_else(Vec::new, |breaker| breaker.check())),
-        ("zones", settings.zones.check(&known, all_zoned)),
+        ("zones", settings.zones.check(&localities)),
     ];
     for (key, found) in found {
         errors.extend(found.into_iter().map(|error| error.under([key])));

@@ -58,6 +58,20 @@ pub(crate) struct Shared {
     isolated: Mutex<FxHashMap<Box<str>, Isolation>>,
 }
 
+impl Shared {
+    /// The zones that are out, by hand or since too much of them failed.
+    fn zones_out(&self) -> Vec<Box<str>> {
+        let isolated = self.isolated.lock();
+        let mut out: Vec<Box<str>> = isolated
+            .iter()
+            .filter(|(_, isolation)| isolation.is_out())
+            .map(|(zone, _)| zone.clone())
+            .collect();
+        out.sort_unstable();
+        out
+    }
+}
+
 /// Why a zone is out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Isolation {
@@ -65,6 +79,12 @@ struct Isolation {
     by_hand: bool,
     /// Too many of its endpoints could not serve.
     until: Option<Instant>,
+}
+
+impl Isolation {
+    const fn is_out(self) -> bool {
+        self.by_hand || self.until.is_some()
+    }
 }
 
 /// What a request brings to the choice of its endpoint.

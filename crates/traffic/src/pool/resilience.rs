@@ -223,7 +223,108 @@ fn a_zone_that_fails_is_isolated() {
     }
     let back = pool.tend(now + Duration::from_secs(20));
     assert_eq!(back, [Event::ZoneReturned { zone: "b".into() }]);
+    // Gradually, also without a slow start of single endpoints.
+    check_shares(&pool, now, &[0.238, 0.238, 0.024, 0.024, 0.238, 0.238]);
+    assert_eq!(pool.tend(now + Duration::from_secs(50)), []);
     check_shares(&pool, now, &[0.166; 6]);
+}
+
+#[test]
+fn a_zone_that_fails_still_stays_out_silently() {
+    let now = start();
+    let rest = r#","health":{"fall":1,"rise":1},"zones":{"mode":"off","isolate":{"time":"20s"}}"#;
+    let pool = compile(ZONED, rest, None);
+    pool.observe(address(2), Outcome::Failed, now);
+    assert_eq!(pool.tend(now), [Event::ZoneIsolated { zone: "b".into() }]);
+    let at = |seconds| now + Duration::from_secs(seconds);
+    assert_eq!(pool.tend(at(20)), []);
+    assert!(pool.endpoints()[3].is_isolated());
+    pool.observe(address(2), Outcome::Passed, at(21));
+    assert_eq!(pool.tend(at(39)), []);
+    assert_eq!(pool.tend(at(40)), [Event::ZoneReturned { zone: "b".into() }]);
+}
+
+#[test]
+fn an_isolated_zone_comes_back_at_once_if_nothing_else_can_serve() {
+    let now = start();
+    let rest = r#","health":{"fall":1,"rise":1},"zones":{"isolate":{}},"panic_threshold":"0%""#;
+    let pool = compile(ZONED, rest, None);
+    for n in [2, 3] {
+        pool.observe(address(n), Outcome::Failed, now);
+    }
+    pool.tend(now);
+    assert_eq!(pool.zones_out(), ["b".into()]);
+    for n in [2, 3] {
+        pool.observe(address(n), Outcome::Passed, now);
+    }
+    for n in [0, 1, 4, 5] {
+        pool.observe(address(n), Outcome::Failed, now);
+    }
+    assert_eq!(pick(&pool, 0, now).unwrap_err(), NoPick::NoEndpoint);
+    assert_eq!(pool.tend(now), [Event::ZoneReturned { zone: "b".into() }]);
+    check_shares(&pool, now, &[0.0, 0.0, 0.5, 0.5, 0.0, 0.0]);
+    pool.tend(now);
+    assert_eq!(pool.zones_out(), ["a".into(), "c".into()]);
+    for n in [2, 3] {
+        pool.observe(address(n), Outcome::Failed, now);
+    }
+    pool.tend(now);
+    assert_eq!(pool.zones_out(), ["a".into(), "c".into()], "the last one is never isolated");
+}
+
+#[test]
+fn regions_may_have_zones_of_one_name() {
+    let now = start();
+    let endpoints = r#"[
+        {"address":"10.0.0.0:80","region":"x","zone":"a"},
+        {"address":"10.0.0.1:80","region":"y","zone":"a"},
+        {"address":"10.0.0.2:80","region":"y","zone":"b"}]"#;
+    let pool = compile(endpoints, "", None);
+    assert!(pool.drain_zone("y/a", true));
+    check_shares(&pool, now, &[0.5, 0.0, 0.5]);
+    assert!(pool.drain_zone("y/a", false) && pool.drain_zone("a", true));
+    check_shares(&pool, now, &[0.0, 0.0, 1.0]);
+    let pool = compile(endpoints, r#","zones":{"drained":["x/a"]}"#, None);
+    check_shares(&pool, now, &[0.0, 0.5, 0.5]);
+    // We are in the only `b` there is; of the two `a`, nobody knows which.
+    let rest = r#","zones":{"min_endpoints":3}"#;
+    check_shares(&compile(endpoints, rest, Some("b")), now, &[0.0, 0.0, 1.0]);
+    check_shares(&compile(endpoints, rest, Some("a")), now, &[0.333; 3]);
+}
+
+#[test]
+fn a_reload_keeps_a_drained_zone_drained_for_new_endpoints_too() {
+    let now = start();
+    let old = compile(ZONED, "", None);
+    assert!(old.drain_zone("b", true));
+    let more = ZONED.replace("}]", r#"},{"address":"10.0.0.6:80","zone":"b"}]"#);
+    let settings = format!(r#"{{"endpoints":{more},"balance":"random"}}"#);
+    let settings = serde_json::from_str(&settings).unwrap();
+    let new = Pool::compile("api", &settings, &Locality::default(), Some(&old)).unwrap();
+    check_shares(&new, now, &[0.25, 0.25, 0.0, 0.0, 0.25, 0.25, 0.0]);
+}
+
+#[test]
+fn outliers_are_only_told_of_if_that_is_asked_for() {
+    let (pool, now) = (pool(4, r#","outlier":{"enforce":false}"#), start());
+    let event = fail(&pool, 1, 5, now).unwrap();
+    assert_eq!(event, Event::Suspected { endpoint: address(1), cause: Cause::Consecutive5xx });
+    assert_eq!(fail(&pool, 1, 5, now), None, "told once per time that it would be out");
+    check_shares(&pool, now, &[0.25; 4]);
+    assert_eq!(pool.endpoints()[1].ejection().count, 1);
+    assert!(fail(&pool, 1, 5, now + Duration::from_secs(30)).is_some());
+}
+
+#[test]
+fn a_large_pool_ejects_without_being_rebuilt_by_requests() {
+    let endpoints: Vec<_> =
+        (0..1_000).map(|n| format!(r#""10.0.{}.{}:80""#, n / 200, n % 200)).collect();
+    let pool = compile(&format!("[{}]", endpoints.join(",")), r#","outlier":{}"#, None);
+    let now = start();
+    assert!(fail(&pool, 7, 5, now).is_some());
+    assert!((0..5_000).all(|n| pick(&pool, n, now).unwrap().address() != address(7)));
+    pool.tend(now);
+    assert!((0..5_000).all(|n| pick(&pool, n, now).unwrap().address() != address(7)));
 }
 
 #[test]
@@ -238,6 +339,34 @@ fn lower_priorities_take_over_as_much_as_is_missing() {
     check_shares(&pool, now, &[0.0, 0.7, 0.15, 0.15]);
     pool.observe(address(1), Outcome::Failed, now);
     check_shares(&pool, now, &[0.0, 0.0, 0.5, 0.5]);
+}
+
+#[test]
+fn a_small_standby_takes_over_without_panic() {
+    let now = start();
+    let endpoints = r#"[
+        {"address":"10.0.0.0:80"},{"address":"10.0.0.1:80"},{"address":"10.0.0.2:80"},
+        {"address":"10.0.0.3:80","priority":1}]"#;
+    let pool = compile(endpoints, r#","health":{"fall":1}"#, None);
+    for n in 0..3 {
+        pool.observe(address(n), Outcome::Failed, now);
+    }
+    assert!(!pool.is_in_panic());
+    check_shares(&pool, now, &[0.0, 0.0, 0.0, 1.0]);
+}
+
+#[test]
+fn zones_share_what_their_level_of_priority_gets() {
+    let now = start();
+    let endpoints = ZONED.replace("}]", r#"},{"address":"10.0.0.6:80","zone":"d","priority":1}]"#);
+    let rest = r#","health":{"fall":1},"zones":{"min_endpoints":3}"#;
+    let pool = compile(&endpoints, rest, Some("a"));
+    check_shares(&pool, now, &[0.5, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0]);
+    for n in [1, 3, 5] {
+        pool.observe(address(n), Outcome::Failed, now);
+    }
+    // Half of level 0 is left, which gets 70 %, all of it here; the standby gets the rest.
+    check_shares(&pool, now, &[0.7, 0.0, 0.0, 0.0, 0.0, 0.0, 0.3]);
 }
 
 #[test]

@@ -1,14 +1,18 @@
 //! What happens to a pool beside its requests: ejections, returns, slow starts, zones that go out
 //! and come back. [`Pool::tend`] is to be called about every second, from one task.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Isolation, Pool};
+use rustc_hash::FxHashMap;
+
+use super::{Isolation, Pool, UNPACED};
 use crate::breaker::BreakerState;
 use crate::endpoint::Endpoint;
 use crate::outlier::{self, Cause};
-use crate::zones::IsolateSettings;
+use crate::slow_start::SlowStartSettings;
+use crate::zones::{IsolateSettings, Locality};
 
 /// Something that operators want to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +27,13 @@ pub enum Event {
         cause: Cause,
         /// Until when.
         until: Instant,
+    },
+    /// Outlier detection would have taken an endpoint out, were it enforced.
+    Suspected {
+        /// Which one.
+        endpoint: std::net::SocketAddr,
+        /// Why.
+        cause: Cause,
     },
     /// An endpoint's ejection is over.
     Readmitted {
@@ -49,8 +60,9 @@ impl Pool {
         let mut changed = self.readmit(&all, now, &mut events);
         self.sweep(&all, now, &mut events);
         changed |= self.tend_zones(&all, now, &mut events);
+        let ramp = self.ramp();
         for endpoint in all.iter() {
-            changed |= endpoint.warm(self.settings.slow_start.as_ref(), now);
+            changed |= endpoint.warm(Some(&ramp), now);
         }
         let members = self.members.load();
         changed |= (0..members.all.len()).any(|place| members.is_stale(place));
@@ -80,12 +92,13 @@ impl Pool {
         true
     }
 
-    /// Takes a zone out, or lets it in again, by hand. Says whether any endpoint is in it. It lasts
-    /// until it is taken back or the process ends; a reload does not change it.
+    /// Takes a zone out, or lets it in again, by hand: `a`, or `eu-1/a` where regions have zones of
+    /// one name. Says whether any endpoint is in it. It lasts until it is taken back or the process
+    /// ends; a reload does not change it. What comes back comes back gradually.
     pub fn drain_zone(&self, zone: &str, drained: bool) -> bool {
         let _changes = self.changes.lock();
         let all = self.endpoints();
-        if !all.iter().any(|endpoint| endpoint.locality().zone.as_deref() == Some(zone)) {
+        if !all.iter().any(|endpoint| endpoint.locality().is_named(zone)) {
             return false;
         }
         {
@@ -102,25 +115,35 @@ impl Pool {
     /// settings drain are not among them.
     #[must_use]
     pub fn zones_out(&self) -> Vec<Box<str>> {
-        let isolated = self.shared.isolated.lock();
-        let mut out: Vec<Box<str>> = isolated
-            .iter()
-            .filter(|(_, isolation)| isolation.by_hand || isolation.until.is_some())
-            .map(|(zone, _)| zone.clone())
-            .collect();
-        out.sort_unstable();
-        out
+        self.shared.zones_out()
     }
 
-    /// Takes an endpoint out, if the cap allows it.
+    /// Takes an endpoint out for what requests got, if the cap allows it. Whoever changes the pool
+    /// just now is not waited for: the endpoint's next failures lead here again.
     pub(super) fn eject(
         &self,
         endpoint: &Arc<Endpoint>,
         cause: Cause,
         now: Instant,
     ) -> Option<Event> {
+        if endpoint.is_ejected() {
+            return None;
+        }
+        let _changes = self.changes.try_lock()?;
+        self.take_out(endpoint, cause, now)
+    }
+
+    /// Call it with `changes` locked.
+    fn take_out(&self, endpoint: &Arc<Endpoint>, cause: Cause, now: Instant) -> Option<Event> {
         let settings = self.settings.outlier.as_ref()?;
-        let _changes = self.changes.lock();
+        let address = endpoint.address();
+        if !settings.enforce {
+            if endpoint.ejection().until.is_some_and(|until| until > now) {
+                return None;
+            }
+            endpoint.record().eject(cause, now, settings);
+            return Some(Event::Suspected { endpoint: address, cause });
+        }
         let all = self.endpoints();
         let share = all.len() * usize::from(settings.max_ejected.basis_points()) / 10_000;
         let ejected = all.iter().filter(|endpoint| endpoint.is_ejected()).count();
@@ -131,8 +154,11 @@ impl Pool {
         }
         let until = endpoint.record().eject(cause, now, settings);
         endpoint.set_ejected(true);
-        self.rebuild(&all);
-        Some(Event::Ejected { endpoint: endpoint.address(), cause, until })
+        // Picks skip it; what is large is rebuilt by [`Self::tend`] rather than by a request.
+        if all.len() <= UNPACED {
+            self.rebuild(&all);
+        }
+        Some(Event::Ejected { endpoint: address, cause, until })
     }
 
     /// Ends ejections that are over.
@@ -168,48 +194,43 @@ impl Pool {
         let records: Vec<_> = inside.iter().map(|endpoint| endpoint.record()).collect();
         for (at, cause) in outlier::compare(&records, settings) {
             if let Some(endpoint) = inside.get(at) {
-                events.extend(self.eject(endpoint, cause, now));
+                let _changes = self.changes.lock();
+                events.extend(self.take_out(endpoint, cause, now));
             }
         }
         for endpoint in inside {
-            endpoint.record().forgive();
+            endpoint.record().forgive(now);
         }
     }
 
     /// Takes zones out that cannot serve, and ends that when its time is over.
     fn tend_zones(&self, all: &[Arc<Endpoint>], now: Instant, events: &mut Vec<Event>) -> bool {
         let _changes = self.changes.lock();
+        let settings = self.settings.zones.isolate.as_ref();
         {
             let mut isolated = self.shared.isolated.lock();
-            for (zone, isolation) in isolated.iter_mut() {
-                if isolation.until.is_some_and(|until| until <= now) {
-                    isolation.until = None;
-                    events.push(Event::ZoneReturned { zone: zone.clone() });
-                }
-            }
-            if let Some(settings) = &self.settings.zones.isolate {
-                for zone in failing_zones(all, settings) {
-                    let isolation = isolated.entry(zone.clone()).or_default();
-                    isolation.until = Some(now + settings.time.0);
-                    events.push(Event::ZoneIsolated { zone });
-                }
-            }
+            tend_isolation(&mut isolated, all, settings, now, events);
         }
         self.apply_isolation(all)
     }
 
+    /// How what was out as a whole comes back: as slowly as single endpoints, or as they would by
+    /// default.
+    fn ramp(&self) -> SlowStartSettings {
+        self.settings.slow_start.unwrap_or_default()
+    }
+
     /// Marks the endpoints of zones that are out; says whether that changed any. Those that come
-    /// back start slowly.
+    /// back do so gradually.
     pub(super) fn apply_isolation(&self, all: &[Arc<Endpoint>]) -> bool {
-        let out = self.zones_out();
+        let (out, ramp) = (self.zones_out(), self.ramp());
         let mut changed = false;
         for endpoint in all {
-            let zone = endpoint.locality().zone.as_deref();
-            let isolated = zone.is_some_and(|zone| out.iter().any(|out| **out == *zone));
+            let isolated = out.iter().any(|zone| endpoint.locality().is_named(zone));
             if endpoint.set_isolated(isolated) {
                 changed = true;
                 if !isolated {
-                    self.enter(std::slice::from_ref(endpoint));
+                    endpoint.enter(Some(&ramp));
                 }
             }
         }
@@ -217,24 +238,61 @@ impl Pool {
     }
 }
 
-/// The zones of which too many endpoints cannot serve, if another zone can.
-fn failing_zones(all: &[Arc<Endpoint>], settings: &IsolateSettings) -> Vec<Box<str>> {
-    let mut zones = std::collections::BTreeMap::<&str, (usize, usize)>::new();
-    for endpoint in all.iter().filter(|endpoint| endpoint.is_open()) {
-        if let Some(zone) = endpoint.locality().zone.as_deref() {
-            let (count, unable) = zones.entry(zone).or_default();
-            *count += 1;
-            *unable += usize::from(!endpoint.is_able());
+/// The endpoints of a zone that should have requests.
+#[derive(Clone, Copy, Debug, Default)]
+struct Census {
+    count: usize,
+    unable: usize,
+}
+
+impl Census {
+    fn fails(self, settings: &IsolateSettings) -> bool {
+        self.count >= settings.min_endpoints as usize
+            && self.unable > 0
+            && self.unable * 10_000 >= self.count * usize::from(settings.unable.basis_points())
+    }
+}
+
+/// Ends isolations whose time is over, begins new ones, and never leaves a pool without a zone for
+/// the sake of one that failed earlier.
+fn tend_isolation(
+    isolated: &mut FxHashMap<Box<str>, Isolation>,
+    all: &[Arc<Endpoint>],
+    settings: Option<&IsolateSettings>,
+    now: Instant,
+    events: &mut Vec<Event>,
+) {
+    let mut zones = BTreeMap::<&Locality, Census>::new();
+    for endpoint in all.iter().filter(|endpoint| endpoint.is_wanted()) {
+        let zone = zones.entry(endpoint.locality()).or_default();
+        zone.count += 1;
+        zone.unable += usize::from(!endpoint.is_able());
+    }
+    let is_out = |isolated: &FxHashMap<Box<str>, Isolation>, zone: &Locality| {
+        isolated.iter().any(|(name, isolation)| isolation.is_out() && zone.is_named(name))
+    };
+    let fails = |census: &Census| settings.is_some_and(|settings| census.fails(settings));
+    let one_works =
+        zones.iter().any(|(zone, c)| !is_out(isolated, zone) && c.unable < c.count && !fails(c));
+    for (name, isolation) in isolated.iter_mut() {
+        if isolation.until.is_none_or(|until| now < until && one_works) {
+            continue;
+        }
+        let here = || zones.iter().filter(|(zone, _)| zone.is_named(name));
+        let mut censuses = here().map(|(_, census)| census).peekable();
+        let useless = censuses.peek().is_some() && censuses.all(|c| c.unable == c.count);
+        let still_fails = useless || one_works && here().any(|(_, census)| fails(census));
+        isolation.until = settings.filter(|_| still_fails).map(|settings| now + settings.time.0);
+        if isolation.until.is_none() {
+            events.push(Event::ZoneReturned { zone: name.clone() });
         }
     }
-    let fails = |(count, unable): &(usize, usize)| {
-        *count >= settings.min_endpoints as usize
-            && *unable > 0
-            && *unable * 10_000 >= *count * usize::from(settings.unable.basis_points())
-    };
-    // With no zone left that works, isolation would take out what little there is.
-    if zones.values().all(fails) {
-        return Vec::new();
+    let Some(settings) = settings.filter(|_| one_works) else { return };
+    for (zone, census) in zones.iter().filter(|(zone, _)| zone.zone.is_some()) {
+        if census.fails(settings) && !is_out(isolated, zone) {
+            let name: Box<str> = zone.to_string().into();
+            isolated.entry(name.clone()).or_default().until = Some(now + settings.time.0);
+            events.push(Event::ZoneIsolated { zone: name });
+        }
     }
-    zones.iter().filter(|(_, counts)| fails(counts)).map(|(zone, _)| (*zone).into()).collect()
 }

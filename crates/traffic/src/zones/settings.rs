@@ -1,9 +1,13 @@
 //! The `zones` setting.
 
+use std::collections::BTreeSet;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tidegate_core::SettingsError;
 use tidegate_core::units::{Percent, Span};
+
+use super::Locality;
 
 /// How load is shared over zones.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq)]
@@ -16,10 +20,11 @@ pub struct ZoneSettings {
     /// With fewer endpoints that can serve, zones make no difference. Default: 6. A reload applies
     /// it.
     pub min_endpoints: u32,
-    /// Zones that get no requests. A reload applies it.
-    pub drained: Vec<String>,
-    /// Takes a whole zone out when many of its endpoints cannot serve. Default: off. A reload
+    /// Zones that get no requests: `a`, or `eu-1/a` where regions have zones of one name. A reload
     /// applies it.
+    pub drained: Vec<String>,
+    /// Takes a whole zone out when many of its endpoints cannot serve, as long as another zone
+    /// works. Default: off. A reload applies it.
     pub isolate: Option<IsolateSettings>,
 }
 
@@ -42,7 +47,7 @@ pub struct IsolateSettings {
     pub unable: Percent,
     /// Endpoints that a zone must have for this. Default: 2.
     pub min_endpoints: u32,
-    /// How long it stays out. Default: 60s.
+    /// How long it stays out, and again as long if it cannot serve by then. Default: 60s.
     pub time: Span,
 }
 
@@ -59,22 +64,25 @@ impl Default for IsolateSettings {
 }
 
 impl ZoneSettings {
-    /// What cannot be used, with paths relative to `zones`; `known` are the endpoints' zones, and
-    /// `all` says whether each endpoint has one.
-    pub(crate) fn check(&self, known: &[&str], all: bool) -> Vec<SettingsError> {
+    /// What cannot be used, with paths relative to `zones`, given where each endpoint is.
+    pub(crate) fn check(&self, endpoints: &[&Locality]) -> Vec<SettingsError> {
         let mut errors = Vec::new();
+        let zoned = endpoints.iter().filter(|locality| locality.zone.is_some());
+        let known: BTreeSet<String> = zoned.map(ToString::to_string).collect();
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
         for (index, zone) in self.drained.iter().enumerate() {
-            if !known.contains(&zone.as_str()) {
+            if !endpoints.iter().any(|locality| locality.is_named(zone)) {
                 let path = ["drained".to_owned(), index.to_string()];
                 let message = format!("no endpoint is in the zone `{zone}`");
-                let hint = match known {
+                let hint = match known.as_slice() {
                     [] => "give endpoints a `zone`".to_owned(),
                     known => format!("the endpoints' zones are {}", known.join(", ")),
                 };
                 errors.push(SettingsError::new(path, message).with_hint(hint));
             }
         }
-        if all && known.iter().all(|zone| self.drained.iter().any(|d| d == zone)) {
+        let is_drained = |there: &&Locality| self.drained.iter().any(|name| there.is_named(name));
+        if !endpoints.is_empty() && endpoints.iter().all(is_drained) {
             let message = "all zones are drained, so that nothing would be served";
             errors.push(SettingsError::new(["drained"], message));
         }
