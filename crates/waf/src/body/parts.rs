@@ -12,6 +12,7 @@ const MAX_HEAD_LINE: usize = 4096;
 
 /// What was odd.
 #[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a variable of its own")]
 pub(super) struct Flags {
     pub(super) error: bool,
     pub(super) boundary_quoted: bool,

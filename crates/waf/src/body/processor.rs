@@ -224,4 +224,20 @@ mod tests {
         );
         assert_eq!(arena.value(Target::RequestBodyLength), Some(&b"1"[..]));
     }
+
+    #[test]
+    fn no_body_makes_more_values_than_are_looked_at() {
+        let form = "a=1&".repeat(100_000);
+        let json = format!("[{}1]", "1,".repeat(100_000));
+        let parts = "--b\r\nContent-Disposition: form-data; name=a\r\n\r\n\x00\r\n".repeat(20_000);
+        for (processor, body) in
+            [(Processor::Urlencoded, form), (Processor::Json, json), (Processor::Multipart, parts)]
+        {
+            let mut arena = Arena::of_everything();
+            let bytes = (body.as_bytes(), true);
+            process(&mut arena, Some(processor), FORM.as_bytes(), bytes, BodyLimits::default());
+            assert!(arena.overflown(), "{processor:?}");
+            assert!(arena.values().len() < crate::values::MAX_VALUES + 120, "{processor:?}");
+        }
+    }
 }

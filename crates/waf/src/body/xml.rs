@@ -88,7 +88,7 @@ fn read(
 fn attributes(arena: &mut Arena, element: &BytesStart<'_>) -> Result<(), &'static str> {
     // That none comes twice would take quadratic time to say.
     for attribute in element.attributes().with_checks(false) {
-        let attribute = attribute.map_err(|_| "malformed attribute")?;
+        let attribute = attribute.or(Err("malformed attribute"))?;
         let mut value = Vec::with_capacity(attribute.value.len());
         unescape(attribute.value.as_bytes(), &mut value)?;
         arena.add_copy(Target::XmlAttributes, attribute.key.as_ref().as_bytes(), &value);

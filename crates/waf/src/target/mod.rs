@@ -8,8 +8,8 @@
 mod selector;
 mod variable;
 
+pub(crate) use selector::Selector;
 pub use selector::reference;
-pub(crate) use selector::{Selector, SelectorError};
 pub(crate) use variable::UnknownVariable;
 
 /// A kind of value. Its number is its bit in a [`TargetSet`]; the SecLang variable of the same

@@ -39,7 +39,7 @@ fn names() -> String {
 }
 
 pub(super) fn is_single(target: Target) -> bool {
-    ROWS.iter().any(|(_, shape, targets)| *shape == Shape::Single && targets.contains(&target))
+    ROWS.iter().any(|(_, shape, targets)| *shape == Single && targets.contains(&target))
 }
 
 /// The first variable that stands for the kind.

@@ -8,15 +8,15 @@ use crate::target::Target;
 
 /// What the caller knows of a request beyond its message. All of it is optional.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct RequestFacts<'a> {
+pub(crate) struct RequestFacts<'a> {
     /// The port that the client's connection comes from.
-    pub client_port: u16,
+    pub(crate) client_port: u16,
     /// The address that the connection came in on.
-    pub server: Option<SocketAddr>,
+    pub(crate) server: Option<SocketAddr>,
     /// The request's id.
-    pub id: &'a str,
+    pub(crate) id: &'a str,
     /// The wall clock; the `TIME` variables are in UTC.
-    pub now: Option<SystemTime>,
+    pub(crate) now: Option<SystemTime>,
 }
 
 const TIMES: [Target; 9] = [
