@@ -16,7 +16,7 @@ mod glob;
 mod lexer;
 mod loader;
 mod names;
-mod pattern;
+pub(crate) mod pattern;
 mod raw;
 mod rule;
 mod sources;

@@ -4,6 +4,7 @@ use super::actions::{self, Parsed};
 use super::ast::{Condition, Disruptive, Jump, Link, Operator, Rule, Template};
 use super::defaults::{self, Defaults, disruptive};
 use super::error::{Report, unknown};
+use super::pattern::{self, PatternError};
 use super::raw::{RawAction, RawCondition, RawLink, RawRule};
 use super::{names, variables};
 
@@ -11,7 +12,8 @@ use super::{names, variables};
 pub(super) fn understand(raw: &RawRule, report: &mut Report) -> Option<Rule> {
     let head = raw.links.first()?;
     let before = report.errors.len();
-    let mut reader = Reader { rule: blank(raw, head), defaults: &raw.defaults, report };
+    let mut reader =
+        Reader { rule: blank(raw, head), defaults: &raw.defaults, foreign: raw.foreign, report };
     reader.head(head);
     let mut unsupported = None;
     for (index, link) in raw.links.iter().enumerate() {
@@ -54,6 +56,7 @@ fn blank(raw: &RawRule, head: &RawLink) -> Rule {
 struct Reader<'r> {
     rule: Rule,
     defaults: &'r Defaults,
+    foreign: bool,
     report: &'r mut Report,
 }
 
@@ -143,11 +146,18 @@ impl Reader<'_> {
                 }
             },
         };
-        if let (true, Some(pattern)) = (is_pattern, argument.literal())
-            && let Err(error) = super::pattern::check(pattern)
-        {
-            self.error(link, error);
-            return None;
+        if let (true, Some(pattern)) = (is_pattern, argument.literal()) {
+            match pattern::translate(pattern) {
+                Ok(_) => {}
+                Err(PatternError::Unsupported(error)) => {
+                    *unsupported = Some(error);
+                    return None;
+                }
+                Err(PatternError::Broken(error)) => {
+                    self.error(link, error);
+                    return None;
+                }
+            }
         }
         let folder = std::sync::Arc::clone(&link.folder);
         Some(Operator { name: name.into(), negated, argument, folder })
@@ -200,6 +210,8 @@ impl Reader<'_> {
                 Some(found) => rule.disruptive = found,
                 None => match actions::parse(action)? {
                     Parsed::Action(action) => link.actions.push(action),
+                    // Its user cannot change what comes with a rule set.
+                    Parsed::Ignored(_) if self.foreign => {}
                     Parsed::Ignored(why) => {
                         let message = format!("rule {}: `{name}` has no effect: {why}", rule.id);
                         self.report.note(&raw.place, message);
