@@ -31,6 +31,7 @@ mod routes;
 mod streaming;
 mod tls;
 mod upstreams;
+mod waf;
 mod websocket;
 
 use std::net::SocketAddr;

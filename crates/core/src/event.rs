@@ -77,6 +77,8 @@ pub struct Event<'a> {
     pub upstream_reused: bool,
     /// What the WAF found, if it looked.
     pub waf: Option<&'a WafSummary>,
+    /// What the WAF's shadow found, if the route has one; what it says of refusing never happens.
+    pub waf_shadow: Option<&'a WafSummary>,
     /// Limits that would have refused the request, were they not in dry-run.
     pub dry_run_limits: &'a [&'a str],
 }

@@ -39,6 +39,7 @@ pub struct Admitted {
     /// Which of the route's limits would have refused, by position.
     dry_run: u16,
     inspection: Option<Inspection>,
+    shadow: Option<Inspection>,
     body_cap: Option<usize>,
 }
 
@@ -51,6 +52,8 @@ pub struct Refused {
     pub route: Option<Arc<Route>>,
     /// What the web application firewall found, if it looked.
     pub waf: Option<WafSummary>,
+    /// What its shadow found, if the route has one and it looked.
+    pub waf_shadow: Option<WafSummary>,
     /// Limits that would have refused, were they not in dry-run.
     pub dry_run_limits: Vec<Box<str>>,
 }
@@ -63,6 +66,7 @@ impl Admitted {
             limits: Vec::new(),
             dry_run: 0,
             inspection: None,
+            shadow: None,
             body_cap: None,
         }
     }
@@ -98,6 +102,9 @@ impl Admitted {
         bytes: &[u8],
         complete: bool,
     ) -> Result<(), Box<Denial>> {
+        if let Some(shadow) = &mut self.shadow {
+            let (Verdict::Pass | Verdict::Block(_)) = shadow.body(content_type, bytes, complete);
+        }
         let Some(inspection) = &mut self.inspection else { return Ok(()) };
         match inspection.body(content_type, bytes, complete) {
             Verdict::Pass => Ok(()),
@@ -109,6 +116,12 @@ impl Admitted {
     #[must_use]
     pub fn waf_summary(&self) -> Option<WafSummary> {
         self.inspection.as_ref().and_then(Inspection::summary)
+    }
+
+    /// What the firewall's shadow found so far; `None` if the route has none.
+    #[must_use]
+    pub fn waf_shadow_summary(&self) -> Option<WafSummary> {
+        self.shadow.as_ref().map(|shadow| shadow.summary().unwrap_or_default())
     }
 
     /// The names of limits that would have refused, were they not in dry-run.
@@ -146,13 +159,19 @@ impl Admitted {
     }
 
     fn inspect_head(&mut self, request: &Request<'_>) -> Result<(), Box<Refused>> {
-        if self.route.waf.is_off() {
+        let Route { waf, waf_shadow, .. } = &*self.route;
+        if !waf_shadow.is_off() {
+            let shadow = self.shadow.insert(waf_shadow.begin());
+            let (Verdict::Pass | Verdict::Block(_)) = shadow.head(request);
+            self.body_cap = waf_shadow.wants_body(request);
+        }
+        if waf.is_off() {
             return Ok(());
         }
-        let inspection = self.inspection.insert(self.route.waf.begin());
+        let inspection = self.inspection.insert(waf.begin());
         match inspection.head(request) {
             Verdict::Pass => {
-                self.body_cap = self.route.waf.wants_body(request);
+                self.body_cap = self.body_cap.max(waf.wants_body(request));
                 Ok(())
             }
             Verdict::Block(denial) => Err(self.refuse(denial)),
@@ -164,6 +183,7 @@ impl Admitted {
             denial,
             route: Some(Arc::clone(&self.route)),
             waf: self.waf_summary(),
+            waf_shadow: self.waf_shadow_summary(),
             dry_run_limits: self.dry_run_limits().map(Box::from).collect(),
         })
     }
@@ -188,5 +208,11 @@ fn find_route<'s>(
         }
         Lookup::NotFound => Denial::new(Reason::NoRoute),
     };
-    Err(Box::new(Refused { denial, route: None, waf: None, dry_run_limits: Vec::new() }))
+    Err(Box::new(Refused {
+        denial,
+        route: None,
+        waf: None,
+        waf_shadow: None,
+        dry_run_limits: Vec::new(),
+    }))
 }

@@ -46,6 +46,7 @@ pub(crate) fn event() -> Event<'static> {
         overhead: Some(Duration::from_micros(45)),
         upstream_reused: true,
         waf: None,
+        waf_shadow: None,
         dry_run_limits: &[],
     }
 }

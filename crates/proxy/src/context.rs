@@ -125,6 +125,7 @@ pub(crate) struct Failure {
 #[derive(Debug)]
 pub(crate) struct Findings {
     pub(crate) waf: Option<WafSummary>,
+    pub(crate) waf_shadow: Option<WafSummary>,
     pub(crate) dry_run_limits: Vec<Box<str>>,
 }
 
@@ -214,6 +215,7 @@ impl Context {
         let Some(arrival) = &self.arrival else { return };
         let edge = &arrival.edge;
         let found = self.admitted.as_ref().and_then(Admitted::waf_summary);
+        let shadow = self.admitted.as_ref().and_then(Admitted::waf_shadow_summary);
         let refused = self.refused.as_ref();
         let dry_run_limits: Vec<&str> = match refused {
             Some(found) => found.dry_run_limits.iter().map(AsRef::as_ref).collect(),
@@ -224,6 +226,7 @@ impl Context {
         let event = Event {
             retries: &retries,
             waf: found.as_ref().or(refused.and_then(|found| found.waf.as_ref())),
+            waf_shadow: shadow.as_ref().or(refused.and_then(|found| found.waf_shadow.as_ref())),
             dry_run_limits: &dry_run_limits,
             ..event
         };
@@ -277,6 +280,7 @@ impl Context {
             overhead: Some(before.saturating_sub(self.body_wait)),
             upstream_reused: self.journey.reused,
             waf: None,
+            waf_shadow: None,
             dry_run_limits: &[],
         }
     }

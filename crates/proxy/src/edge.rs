@@ -203,6 +203,7 @@ impl Edge {
             overhead: None,
             upstream_reused: false,
             waf: None,
+            waf_shadow: None,
             dry_run_limits: &[],
         };
         self.metrics.record(&event, self.metrics.unrouted(), None);

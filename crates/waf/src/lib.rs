@@ -37,8 +37,8 @@ mod values;
 pub use inspection::{Inspection, Verdict};
 pub use policy::Policy;
 pub use rules::{RuleError, RuleErrors, RuleFile, RuleSet, RuleSummary};
-pub use seclang::{CrsSource, SecLangSources};
-pub use settings::{BodySettings, ExclusionSettings, Mode, OverLimit, WafSettings};
+pub use seclang::{CrsSource, SecLangSources, check_seclang};
+pub use settings::{BodySettings, ExclusionSettings, Mode, OverLimit, ShadowSettings, WafSettings};
 
 /// The operators, transformations and targets that a rule can name, as rows of name and summary,
 /// for the reference documentation.

@@ -22,6 +22,40 @@ pub struct WafSettings {
     pub exclude: Option<Vec<ExclusionSettings>>,
     /// How request bodies are inspected. A reload applies it.
     pub body: Option<BodySettings>,
+    /// A second evaluation beside this one that refuses nothing: what it would do is in the
+    /// access log and in the metrics, so that a stricter level can be watched before it blocks.
+    /// Default: none. A reload applies it.
+    pub shadow: Option<ShadowSettings>,
+}
+
+/// In what the shadow differs from the firewall beside it; what is not given is the same.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq)]
+#[serde(deny_unknown_fields, rename_all = "snake_case", default)]
+pub struct ShadowSettings {
+    /// Which rules it runs, 1 to 4. Default: as beside it. A reload applies it.
+    pub sensitivity: Option<u8>,
+    /// The score from which it would refuse. Default: as beside it. A reload applies it.
+    pub threshold: Option<u32>,
+    /// What it does not look at; it takes the place of the exclusions beside it. Default: as beside
+    /// it. A reload applies it.
+    pub exclude: Option<Vec<ExclusionSettings>>,
+}
+
+impl WafSettings {
+    /// The settings of the shadow, if there is one: they only detect, also where the firewall
+    /// itself is off.
+    #[must_use]
+    pub fn shadow(&self) -> Option<Self> {
+        let shadow = self.shadow.as_ref()?;
+        Some(Self {
+            mode: Some(Mode::Detect),
+            sensitivity: shadow.sensitivity.or(self.sensitivity),
+            threshold: shadow.threshold.or(self.threshold),
+            exclude: shadow.exclude.clone().or_else(|| self.exclude.clone()),
+            body: self.body.clone(),
+            shadow: None,
+        })
+    }
 }
 
 /// What the firewall does with its findings.

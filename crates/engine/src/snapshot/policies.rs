@@ -21,6 +21,7 @@ pub(super) struct Policy {
     pub(super) addresses: Arc<AddressPolicy>,
     pub(super) rate_limits: Vec<Arc<RateLimit>>,
     pub(super) waf: WafPolicy,
+    pub(super) waf_shadow: WafPolicy,
     pub(super) request_headers: HeaderFilter,
     pub(super) response_headers: HeaderFilter,
 }
@@ -73,7 +74,8 @@ impl<'c> Policies<'c> {
         let policy = Policy {
             addresses: self.addresses(settings, path, &mut own),
             rate_limits: self.rate_limits(settings, path, route, &mut own),
-            waf: self.waf(settings.waf.as_ref(), &mut own),
+            waf: self.waf(settings.waf.as_ref(), "", &mut own),
+            waf_shadow: self.waf_shadow(settings.waf.as_ref(), &mut own),
             request_headers: headers(&settings.request_headers, "request_headers", &mut own),
             response_headers: headers(&settings.response_headers, "response_headers", &mut own),
         };
@@ -164,6 +166,7 @@ impl<'c> Policies<'c> {
     fn waf(
         &mut self,
         settings: Option<&WafSettings>,
+        below: &str,
         errors: &mut Vec<SettingsError>,
     ) -> WafPolicy {
         let Some(settings) = settings else { return WafPolicy::off() };
@@ -177,10 +180,33 @@ impl<'c> Policies<'c> {
                 policy
             }
             Err(found) => {
-                errors.extend(found.into_iter().map(|error| error.under(["waf"])));
+                let path = ["waf", below].into_iter().filter(|step| !step.is_empty());
+                let found = found.into_iter().map(|error| error.under(path.clone()));
+                errors.extend(found);
                 WafPolicy::off()
             }
         }
+    }
+
+    /// The policy beside the one in force. Mistakes that the two share are told once.
+    fn waf_shadow(
+        &mut self,
+        settings: Option<&WafSettings>,
+        errors: &mut Vec<SettingsError>,
+    ) -> WafPolicy {
+        let Some(shadow) = settings.and_then(WafSettings::shadow) else { return WafPolicy::off() };
+        let mut found = Vec::new();
+        let policy = self.waf(Some(&shadow), "shadow", &mut found);
+        let own = |error: &SettingsError| {
+            let mut live = error.path.clone();
+            if live.len() > 1 {
+                live.remove(1);
+            }
+            !errors.iter().any(|known| known.path == live && known.message == error.message)
+        };
+        let own: Vec<SettingsError> = found.into_iter().filter(own).collect();
+        errors.extend(own);
+        policy
     }
 
     fn origin(&self, path: &[&str], field: &str) -> String {

@@ -35,6 +35,8 @@ pub struct Route {
     pub rate_limits: Vec<Arc<RateLimit>>,
     /// What the web application firewall looks at here.
     pub waf: WafPolicy,
+    /// What is evaluated beside it, and only reported.
+    pub waf_shadow: WafPolicy,
     /// Changes to the request's fields.
     pub request_headers: HeaderFilter,
     /// Changes to the response's fields.
@@ -121,6 +123,7 @@ pub(super) fn compile(
             addresses: policy.addresses,
             rate_limits: policy.rate_limits,
             waf: policy.waf,
+            waf_shadow: policy.waf_shadow,
             request_headers: policy.request_headers,
             response_headers: policy.response_headers,
             timeouts: Timeouts::new(route.policy.timeouts.unwrap_or_default()),

@@ -21,6 +21,9 @@ pub struct RouteMetrics {
     dry_run: Count,
     waf_blocked: Count,
     waf_detected: Count,
+    shadow_requests: Count,
+    shadow_blocks: Count,
+    shadow_passes: Count,
 }
 
 /// From a millisecond to a minute: fine where services differ, coarse where they hang.
@@ -41,6 +44,9 @@ impl RouteMetrics {
             dry_run: Count::default(),
             waf_blocked: Count::default(),
             waf_detected: Count::default(),
+            shadow_requests: Count::default(),
+            shadow_blocks: Count::default(),
+            shadow_passes: Count::default(),
         }
     }
 
@@ -80,6 +86,14 @@ impl RouteMetrics {
             let outcome = if waf.detect_only { &self.waf_detected } else { &self.waf_blocked };
             outcome.add(1);
         }
+        if let Some(shadow) = event.waf_shadow {
+            self.shadow_requests.add(1);
+            match (event.waf.is_some_and(|waf| waf.blocked), shadow.blocked) {
+                (false, true) => self.shadow_blocks.add(1),
+                (true, false) => self.shadow_passes.add(1),
+                (true, true) | (false, false) => {}
+            }
+        }
     }
 }
 
@@ -98,7 +112,7 @@ const COUNTERS: [(&str, &str, Figure); 2] = [
 ];
 
 /// Counters that most routes never need.
-const RARE_COUNTERS: [(&str, &str, Figure); 3] = [
+const RARE_COUNTERS: [(&str, &str, Figure); 6] = [
     (
         "tidegate_rate_limit_dry_run_total",
         "Requests that a rate limit would have refused, were it not in dry-run.",
@@ -113,6 +127,21 @@ const RARE_COUNTERS: [(&str, &str, Figure); 3] = [
         "tidegate_waf_detected_total",
         "Requests that the web application firewall would have refused, were it not only detecting.",
         |route| route.waf_detected.value(),
+    ),
+    (
+        "tidegate_waf_shadow_requests_total",
+        "Requests that the firewall's shadow looked at.",
+        |route| route.shadow_requests.value(),
+    ),
+    (
+        "tidegate_waf_shadow_would_block_total",
+        "Requests that the shadow would refuse and the firewall itself would not.",
+        |route| route.shadow_blocks.value(),
+    ),
+    (
+        "tidegate_waf_shadow_would_pass_total",
+        "Requests that the shadow would pass and the firewall itself would not.",
+        |route| route.shadow_passes.value(),
     ),
 ];
 

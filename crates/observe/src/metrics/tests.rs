@@ -308,6 +308,11 @@ fn everything() -> Metrics {
     let hedged = Event { retries: &["reset"], hedge: Some("won"), ..event() };
     metrics.record(&hedged, &route, Some(&upstream));
     metrics.record(&refused, &route, Some(&upstream));
+    let calm = WafSummary::default();
+    let shadow = Event { waf_shadow: Some(&calm), ..refused };
+    metrics.record(&shadow, &route, Some(&upstream));
+    let shadow = Event { waf_shadow: Some(&waf), ..event() };
+    metrics.record(&shadow, &route, Some(&upstream));
     waf.detect_only = true;
     metrics.record(&Event { waf: Some(&waf), ..event() }, &route, Some(&upstream));
     listener.tls_handshake_failed(TlsFailure::Protocol);

@@ -25,13 +25,17 @@ pub(super) struct Loader<'r> {
     pub(super) open: Vec<PathBuf>,
     /// Every file that was read, and its text.
     pub(super) read: Vec<(PathBuf, String)>,
+    /// Whether a text may include files.
+    pub(super) includes: bool,
 }
 
 impl Loader<'_> {
     /// Reads the files that a path or pattern names; `place` is who names it.
     pub(super) fn include(&mut self, pattern: &Path, optional: bool, place: &Place) {
         let shown = pattern.display().to_string();
-        let found = if glob::is_pattern(&shown) {
+        let found = if !self.includes {
+            return self.reader.report.error(place, "a text that is no file includes nothing");
+        } else if glob::is_pattern(&shown) {
             glob::find(pattern)
         } else if pattern.exists() {
             vec![pattern.to_owned()]

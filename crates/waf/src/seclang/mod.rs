@@ -36,7 +36,7 @@ use self::error::start_of;
 use self::loader::Loader;
 use self::raw::RawItem;
 pub use self::sources::{CrsSource, SecLangSources};
-use crate::rules::RuleErrors;
+use crate::rules::{RuleErrors, RuleFile};
 
 /// Rules, and the text of every file that they were read from.
 #[derive(Debug)]
@@ -51,22 +51,35 @@ pub(crate) struct Loaded {
 /// Every mistake of every file.
 pub(crate) fn load(sources: &SecLangSources) -> Result<Loaded, RuleErrors> {
     let mut reader = Reader::default();
-    let mut loader = Loader { reader: &mut reader, open: Vec::new(), read: Vec::new() };
+    let mut loader =
+        Loader { reader: &mut reader, open: Vec::new(), read: Vec::new(), includes: true };
     sources.read(&mut loader);
     let files = loader.read;
     finish(reader).map(|rules| Loaded { rules, files })
 }
 
-/// Reads one text, whose includes are relative to the folder of `name`.
+/// Reads one text, which includes nothing.
 ///
 /// # Errors
 /// Every mistake in it.
 pub(crate) fn parse(name: &Path, text: &str) -> Result<Rules, RuleErrors> {
     let mut reader = Reader::default();
     reader.items.push(RawItem::Settings);
-    let mut loader = Loader { reader: &mut reader, open: Vec::new(), read: Vec::new() };
+    let mut loader =
+        Loader { reader: &mut reader, open: Vec::new(), read: Vec::new(), includes: false };
     loader.text(name, text);
     finish(reader)
+}
+
+/// Reads a file of SecLang without running it, and says what in it has no effect here.
+///
+/// # Errors
+/// Every mistake in it; an `Include` is one, since there is only this text.
+pub fn check_seclang(file: &RuleFile) -> Result<Vec<String>, RuleErrors> {
+    let rules = parse(Path::new(&file.name), &file.text)?;
+    let line =
+        |note: &ast::Note| format!("{}:{}: {}", note.place.file, note.place.line, note.message);
+    Ok(rules.notes.iter().map(line).collect())
 }
 
 fn finish(reader: Reader) -> Result<Rules, RuleErrors> {

@@ -103,7 +103,7 @@ fn every_mistake_is_told_with_its_line_and_a_suggestion() {
             "test.conf:1: `SecRul` is no directive; did you mean `SecRule`?",
             "test.conf:8: rule 5: its chain is not continued",
             "test.conf:11: a quote is not closed",
-            "test.conf:12: there is no file `nowhere.conf`",
+            "test.conf:12: a text that is no file",
             "test.conf:14: `SecRule` cannot take 1 words",
             "test.conf:3: rule 2: `ARG` is no variable; did you mean `ARGS`?",
             "`rxx` is no operator; did you mean `rx`?",

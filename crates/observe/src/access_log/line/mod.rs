@@ -23,6 +23,10 @@ pub(super) fn write(out: &mut Vec<u8>, times: &mut TimeText, event: &Event<'_>) 
         line.name("waf");
         write_waf(line.out, waf);
     }
+    if let Some(shadow) = event.waf_shadow {
+        line.name("waf_shadow");
+        write_shadow(line.out, shadow);
+    }
     if !event.dry_run_limits.is_empty() {
         line.name("dry_run_limits");
         list(line.out, event.dry_run_limits, |out, name| string(out, name));
@@ -91,6 +95,19 @@ fn write_waf(out: &mut Vec<u8>, waf: &WafSummary) {
     object.number("score", waf.score);
     object.boolean("blocked", waf.blocked);
     object.boolean("detect_only", waf.detect_only);
+    write_matches(&mut object, waf);
+    object.end();
+}
+
+fn write_shadow(out: &mut Vec<u8>, shadow: &WafSummary) {
+    let mut object = Object::begin(out);
+    object.number("score", shadow.score);
+    object.boolean("blocked", shadow.blocked);
+    write_matches(&mut object, shadow);
+    object.end();
+}
+
+fn write_matches(object: &mut Object<'_>, waf: &WafSummary) {
     object.name("matches");
     list(object.out, &waf.matches, |out, found| {
         let mut object = Object::begin(out);
@@ -101,7 +118,6 @@ fn write_waf(out: &mut Vec<u8>, waf: &WafSummary) {
         object.number("score", found.score);
         object.end();
     });
-    object.end();
 }
 
 fn list<T>(out: &mut Vec<u8>, items: &[T], write: impl Fn(&mut Vec<u8>, &T)) {

@@ -66,6 +66,7 @@ fn with_full_event<R>(test: impl FnOnce(&Event<'_>) -> R) -> R {
         retries: &["reset"],
         hedge: Some("won"),
         waf: Some(&waf),
+        waf_shadow: Some(&waf),
         dry_run_limits: &limits,
         ..event()
     })
@@ -83,6 +84,8 @@ fn a_refusal_says_why() {
     assert_eq!(line["dry_run_limits"], json!(["logins"]));
     assert_eq!(line["retries"], json!(["reset"]));
     assert_eq!(line["hedge"], "won");
+    assert_eq!(line["waf_shadow"]["matches"], line["waf"]["matches"]);
+    assert_eq!(line["waf_shadow"]["blocked"], true);
     assert_eq!(
         line["waf"],
         json!({
