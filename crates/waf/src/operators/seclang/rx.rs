@@ -92,6 +92,10 @@ impl Operator for Rx {
         let mut first = None;
         let mut before = 0;
         for found in self.regex.captures_iter(bytes) {
+            // Beyond the first, an empty match captures nothing.
+            if first.is_some() && found.get(0).is_some_and(|whole| whole.is_empty()) {
+                continue;
+            }
             for (number, group) in found.iter().enumerate() {
                 if let Some(group) = group {
                     captures.set(before + number, group.range());

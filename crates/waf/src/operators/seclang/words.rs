@@ -78,7 +78,8 @@ mod tests {
     fn any_word_matches() {
         check("abc DEF", "", b"xdefx", true);
         check("abc DEF", "", b"ab", false);
-        check("a|3b 20|b", "", b"A; B", false);
+        check("a|3b 20|b", "", b"xA;", true);
+        check("a|3b|b c", "", b"A; B", false);
         check("|3b|b", "", b"A;B", true);
         check(r"a\;b", "", b"a;b", true);
         check("", "", b"", false);

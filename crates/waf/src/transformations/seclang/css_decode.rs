@@ -61,5 +61,6 @@ mod tests {
         check("cssDecode", br"e\78 pression\28 1\)", b"expression(1)");
         check("cssDecode", br"\00006a\0061\uff1c\ff1c\\", br"jauff1c<\");
         check("cssDecode", b"a\\\nb\\", b"ab");
+        check("cssDecode", br"\0  s", b"\0 s");
     }
 }

@@ -48,5 +48,6 @@ mod tests {
     #[test]
     fn escapes_become_bytes() {
         check("escapeSeqDecode", br"\a\n\x41\101\q\", b"\x07\nAAq\\");
+        check("escapeSeqDecode", br"\xag\xga\0123", b"xagxga\n3");
     }
 }
