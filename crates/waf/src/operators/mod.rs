@@ -11,7 +11,6 @@ mod rx;
 pub(crate) mod seclang;
 
 pub(crate) use captures::Captures;
-use captures::MAX_GROUPS;
 
 use std::fmt;
 use std::ops::Range;
