@@ -29,6 +29,8 @@ mod prefilter;
 mod rules;
 #[allow(dead_code, reason = "the program that reads all of it is being written")]
 mod seclang;
+#[cfg(test)]
+mod secrules;
 mod settings;
 mod target;
 mod transformations;

@@ -11,6 +11,7 @@ mod rx;
 pub(crate) mod seclang;
 
 pub(crate) use captures::Captures;
+use captures::MAX_GROUPS;
 
 use std::fmt;
 use std::ops::Range;

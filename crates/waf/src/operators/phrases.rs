@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 
-use super::{Argument, Operator, OperatorKind};
+use super::{Argument, Captures, Operator, OperatorKind};
 use crate::prefilter::Required;
 
 pub(crate) const KIND: OperatorKind = OperatorKind {
@@ -22,6 +22,11 @@ struct Phrases {
 fn build(argument: Argument<'_>) -> Result<Box<dyn Operator>, String> {
     let phrases: Vec<Vec<u8>> =
         argument.list()?.into_iter().map(|text| text.to_ascii_lowercase().into_bytes()).collect();
+    new(phrases)
+}
+
+/// The operator of these phrases, all in lower case; none is empty.
+pub(super) fn new(phrases: Vec<Vec<u8>>) -> Result<Box<dyn Operator>, String> {
     let automaton = AhoCorasick::builder()
         .ascii_case_insensitive(true)
         .kind(Some(AhoCorasickKind::ContiguousNFA))
@@ -33,6 +38,13 @@ fn build(argument: Argument<'_>) -> Result<Box<dyn Operator>, String> {
 impl Operator for Phrases {
     fn find(&self, bytes: &[u8]) -> Option<Range<usize>> {
         self.automaton.find(bytes).map(|found| found.range())
+    }
+
+    fn capture(&self, bytes: &[u8], captures: &mut Captures) -> Option<Range<usize>> {
+        captures.clear();
+        let found = self.find(bytes)?;
+        captures.set(0, found.clone());
+        Some(found)
     }
 
     fn required(&self) -> Required {

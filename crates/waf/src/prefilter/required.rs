@@ -35,12 +35,28 @@ impl Required {
     /// The whole text must occur.
     pub(crate) fn text(text: &[u8]) -> Self {
         let classes = text.iter().map(|byte| ByteMask::of(&[*byte])).collect();
-        Self { classes: most_selective(classes), ..Self::any_of(vec![text.to_ascii_lowercase()]) }
+        let literals = usable(vec![text.to_ascii_lowercase()]);
+        Self { literals, classes: most_selective(classes) }
+    }
+
+    /// A byte of the class must occur.
+    pub(crate) fn class(class: ByteMask) -> Self {
+        Self { literals: None, classes: vec![class] }
     }
 
     /// One of the lower-case texts must occur in any case.
     pub(crate) fn any_of(texts: Vec<Vec<u8>>) -> Self {
-        Self { literals: usable(texts), classes: Vec::new() }
+        if texts.iter().all(|text| text.len() >= MIN_LITERAL) {
+            return Self { literals: (!texts.is_empty()).then_some(texts), classes: Vec::new() };
+        }
+        if texts.iter().any(Vec::is_empty) {
+            return Self::nothing();
+        }
+        let firsts = texts.iter().filter_map(|text| text.first());
+        let firsts: Vec<u8> = firsts
+            .flat_map(|byte| [byte.to_ascii_lowercase(), byte.to_ascii_uppercase()])
+            .collect();
+        Self { literals: None, classes: vec![ByteMask::of(&firsts)] }
     }
 }
 

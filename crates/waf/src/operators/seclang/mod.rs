@@ -1,12 +1,19 @@
 //! SecLang's operators (`@name argument`). To add one, write a file and add one row to the table
 //! in `table`. Their meaning is that of libmodsecurity, checked with the vectors of
-//! secrules-language-tests (`tests/secrules.rs`).
+//! secrules-language-tests (`secrules`).
 //!
 //! The negation (`!@name`) is the engine's business: an operator only says whether it matches.
 
+mod address;
+mod constant;
+mod injection;
 mod number;
+mod rx;
 mod table;
 mod text;
+mod validate;
+mod verify;
+mod words;
 
 use std::io;
 use std::ops::Range;
@@ -77,4 +84,14 @@ impl SecLangOperator {
             Kind::Fixed(_) | Kind::Refused(_) => None,
         }
     }
+}
+
+/// Reads the file that the argument names, relative to the rule file's directory.
+fn file(argument: &Argument<'_>) -> Result<Vec<u8>, String> {
+    let name = String::from_utf8_lossy(argument.text.trim_ascii());
+    if name.starts_with("https://") {
+        return Err("takes a file; nothing is fetched, so keep a copy".to_owned());
+    }
+    let path = argument.base.join(name.as_ref());
+    (argument.read)(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))
 }
