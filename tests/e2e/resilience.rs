@@ -1,7 +1,13 @@
 //! What operators and callers see when endpoints fail or are taken out.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
 use tidegate_testkit::client::get;
-use tidegate_testkit::{Ask, Gateway, Origin, Reply, wait};
+use tidegate_testkit::{Ask, Connection, Gateway, Origin, Reply, wait};
+
+use crate::assert_problem;
 
 fn zones(a: &Origin, b: &Origin, rest: &str) -> Gateway {
     let yaml = format!(
@@ -66,6 +72,8 @@ fn an_endpoint_that_fails_is_ejected_and_comes_back() {
             .contains("tidegate_upstream_endpoints_ejected{upstream=\"api\"} 1")
     });
     assert_eq!(answers(&gateway), ["b"]);
+    let labels = [("upstream", "api"), ("cause", "consecutive_5xx")];
+    assert_eq!(gateway.metric("tidegate_upstream_ejections_total", &labels), Some(1.0));
     wait::until("it is back", || answers(&gateway).len() == 2);
 }
 
@@ -77,5 +85,53 @@ fn limits_and_the_breaker_refuse_at_once() {
     assert_eq!(statuses, [500, 500, 500, 500, 500, 503]);
     let refused = get(gateway.address(), "/");
     assert!(refused.text().contains("upstream_overloaded"), "{}", refused.text());
-    assert!(refused.header("retry-after").is_some(), "RFC 9110 §15.6.4");
+    let after = refused.header("retry-after").and_then(|value| value.parse::<u32>().ok());
+    assert!(after.is_some_and(|seconds| (2..=5).contains(&seconds)), "until it opens: {after:?}");
+}
+
+#[test]
+fn a_breaker_lets_probes_pass_and_closes() {
+    let broken = Arc::new(AtomicBool::new(true));
+    let seen = Arc::clone(&broken);
+    let origin = Origin::script(move |_request| {
+        if seen.load(Ordering::SeqCst) { Reply::status(500, "x") } else { Reply::ok("good") }
+    });
+    let gateway = Gateway::start(
+        "
+routes: [{ path: /, to: api }]
+upstreams:
+  api: { endpoints: [<a>], breaker: { min_requests: 5, open: 1s, successes: 2 } }
+",
+        &[("a", &origin.address())],
+    );
+    for _request in 0..5 {
+        assert_eq!(get(gateway.address(), "/").status, 500);
+    }
+    let before = origin.received().len();
+    assert_eq!(get(gateway.address(), "/").status, 503);
+    assert_eq!(origin.received().len(), before, "nothing reaches the origin");
+    broken.store(false, Ordering::SeqCst);
+    wait::until("it closes", || (0..5).all(|_| get(gateway.address(), "/").status == 200));
+    let page = get(gateway.admin(), "/upstreams").json();
+    assert_eq!(page["api"]["breaker"], "closed", "{page}");
+}
+
+#[test]
+fn what_is_beyond_the_limits_is_refused_at_once() {
+    let slow = Reply::Delayed(Duration::from_secs(2), Box::new(Reply::ok("late")));
+    let origin = Origin::start(slow);
+    let gateway = Gateway::start(
+        "
+routes: [{ path: /, to: api }]
+upstreams: { api: { endpoints: [<a>], limits: { requests: 1 } } }
+",
+        &[("a", &origin.address())],
+    );
+    let mut first = Connection::open(gateway.address());
+    first.send(&Ask::new("GET", "/").bytes());
+    wait::until("it runs", || origin.received().len() == 1);
+    let (took, refused) = wait::timed(|| get(gateway.address(), "/"));
+    assert_problem(&refused, 503, "upstream_overloaded");
+    assert!(refused.header("retry-after").is_some() && took < Duration::from_secs(1), "{took:?}");
+    assert_eq!(first.response().text(), "late");
 }

@@ -9,7 +9,7 @@ use tidegate_core::Reason;
 use tidegate_core::reading::Upgrade;
 use tidegate_traffic::outlier::Answer;
 use tidegate_traffic::retry::Cause;
-use tidegate_traffic::{Lease, NoPick, Pick, Pool, random};
+use tidegate_traffic::{Lease, NoPick, Pick, random};
 use tokio::time::sleep;
 
 use crate::context::{Context, Journey};
@@ -87,6 +87,9 @@ pub(crate) async fn begin(
         Ok(lease) => lease,
         Err(why) => {
             let (reason, evidence) = refusal(why);
+            if let NoPick::BreakerOpen(left) = why {
+                ctx.journey.retry_after = Some(left);
+            }
             ctx.fail(reason, evidence.map(str::to_owned));
             return Error::e_explain(NO_ENDPOINT, pool.name().to_owned());
         }
@@ -135,7 +138,7 @@ pub(crate) fn ended(ctx: &mut Context, how: Ended, now: Instant) {
     let Some(started) = ctx.journey.try_started.take() else { return };
     let took = now.saturating_duration_since(started);
     if let (Some(lease), Some(upstream)) = (&ctx.journey.lease, ctx.upstream()) {
-        tell(&upstream.pool, lease, how, took, now);
+        tell(upstream, lease, how, took, now);
     }
     // Of who was given up it is known that it would have taken longer.
     let lasted =
@@ -147,18 +150,18 @@ pub(crate) fn ended(ctx: &mut Context, how: Ended, now: Instant) {
     }
 }
 
-/// Tells a pool what became of a try on one of its endpoints.
-pub(crate) fn tell(pool: &Pool, lease: &Lease, how: Ended, took: Duration, now: Instant) {
+/// Tells an upstream what became of a try on one of its endpoints.
+pub(crate) fn tell(upstream: &Upstream, lease: &Lease, how: Ended, took: Duration, now: Instant) {
     let answer = match how {
         Ended::Answered(status) => Answer::Status(status),
         // The time until somebody else answered says that this one is no quicker.
         Ended::Canceled => Answer::Canceled,
         // Nobody's fault: most likely it was closed while it was idle.
-        Ended::Failed(Cause::StaleConnection) => return lease.record_failure(),
+        Ended::Failed(Cause::StaleConnection) => return,
         Ended::Failed(_) => Answer::None,
     };
-    if let Some(event) = pool.report(lease, answer, took, now) {
-        tend::log(pool, &event);
+    if let Some(event) = upstream.pool.report(lease, answer, took, now) {
+        tend::tell(&upstream.pool, Some(&upstream.metrics), &event);
     }
 }
 

@@ -94,6 +94,8 @@ pub(crate) struct Journey {
     pub(crate) permit: Option<RetryPermit>,
     /// Set if the next try needs leave from the budget, with why the request fails without.
     pub(crate) owes_permit: Option<Reason>,
+    /// When the client should come back, if the upstream says so.
+    pub(crate) retry_after: Option<Duration>,
     /// Until the next try.
     pub(crate) pause: Duration,
     /// The endpoint that the client's cookie names.

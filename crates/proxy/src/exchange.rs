@@ -146,7 +146,7 @@ fn take_second(gateway: &Gateway, ctx: &mut Context, second: Second) {
     } else {
         let took = now.saturating_duration_since(second.started);
         if let Some(upstream) = ctx.upstream() {
-            attempt::tell(&upstream.pool, &second.lease, second.loser, took, now);
+            attempt::tell(upstream, &second.lease, second.loser, took, now);
         }
         let tried = &mut ctx.journey.tried;
         tried.insert(tried.len().saturating_sub(1), second.lease.address());

@@ -384,7 +384,9 @@ impl ProxyHttp for Gateway {
         let reason = ctx.failure.as_ref().map_or(reason, |failure| failure.reason);
         session.set_keepalive(None);
         if session.response_written().is_none() && reason != Reason::ClientClosed {
-            self.refuse(session, ctx, &Denial::new(reason)).await;
+            let retry_after = ctx.journey.retry_after;
+            let denial = Denial { retry_after, ..Denial::new(reason) };
+            self.refuse(session, ctx, &denial).await;
         }
         FailToProxy { error_code: reason.status().as_u16(), can_reuse_downstream: false }
     }

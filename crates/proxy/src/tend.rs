@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidegate_observe::UpstreamMetrics;
 use tidegate_traffic::Pool;
 use tidegate_traffic::pool::Event;
 use tokio::task::spawn_blocking;
@@ -21,15 +22,24 @@ pub(crate) async fn tend_pool(pool: Arc<Pool>, edge: Arc<Edge>) {
         // A pool of ten thousand endpoints takes some milliseconds that requests must not wait for.
         let events = spawn_blocking(move || tended.tend(now)).await.unwrap_or_default();
         for event in events {
-            log(&pool, &event);
+            let live = edge.live();
+            let metrics = live.lanes.upstream(pool.name()).map(|upstream| &*upstream.metrics);
+            tell(&pool, metrics, &event);
         }
         sleep(PACE).await;
     }
 }
 
-/// Tells operators what happened to a pool.
+/// Tells operators what happened to a pool, by log and metrics.
+pub(crate) fn tell(pool: &Pool, metrics: Option<&UpstreamMetrics>, event: &Event) {
+    if let (Event::Ejected { cause, .. }, Some(metrics)) = (event, metrics) {
+        metrics.ejected(cause.as_str());
+    }
+    log(pool, event);
+}
+
 #[expect(clippy::cognitive_complexity, reason = "each log macro counts as seven branches")]
-pub(crate) fn log(pool: &Pool, event: &Event) {
+fn log(pool: &Pool, event: &Event) {
     let upstream = pool.name();
     match event {
         Event::Breaker(state) => {
@@ -53,5 +63,22 @@ pub(crate) fn log(pool: &Pool, event: &Event) {
         Event::ZoneReturned { zone } => {
             tracing::info!(upstream, %zone, "zone returned");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_traffic::outlier::Cause;
+
+    #[test]
+    fn every_cause_of_an_ejection_is_counted() {
+        let causes = [
+            Cause::Consecutive5xx,
+            Cause::ConsecutiveGatewayFailures,
+            Cause::FailurePercentage,
+            Cause::Latency,
+            Cause::SuccessRate,
+        ];
+        assert_eq!(causes.map(Cause::as_str), tidegate_observe::EJECTION_CAUSES);
     }
 }

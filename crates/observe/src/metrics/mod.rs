@@ -7,6 +7,7 @@
 //!
 //! Adding a family: count it in the struct that it belongs to, and show it in that file's `show`.
 
+mod ejections;
 mod family;
 mod listeners;
 mod live;
@@ -26,6 +27,7 @@ use parking_lot::Mutex;
 use prometheus::{Encoder, Histogram, TextEncoder};
 use tidegate_core::Event;
 
+pub use self::ejections::EJECTION_CAUSES;
 use self::family::{Families, histogram};
 use self::listeners::EarlyEnds;
 pub use self::listeners::{

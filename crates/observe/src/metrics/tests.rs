@@ -289,6 +289,7 @@ fn everything() -> Metrics {
     let listener = metrics.listener("0.0.0.0:8443");
     upstream.set_endpoints(&[endpoint(11)]);
     upstream.endpoint(endpoint(11)).unwrap().set_healthy(true);
+    upstream.ejected("latency");
     let mut waf = WafSummary { score: 5, blocked: true, ..WafSummary::default() };
     waf.matches.push(WafMatch {
         rule: 942_100,

@@ -10,6 +10,7 @@ use prometheus::Histogram;
 use tidegate_core::Event;
 use tidegate_core::reason::Fault;
 
+use super::ejections::Ejections;
 use super::family::{Count, Families, histogram};
 use super::live::OTHER;
 use super::retries::RetryCounts;
@@ -22,6 +23,7 @@ pub struct UpstreamMetrics {
     duration: Histogram,
     in_flight: Arc<AtomicI64>,
     pub(super) retries: RetryCounts,
+    pub(super) ejections: Ejections,
     new_connections: Count,
     reused_connections: Count,
     state: Mutex<UpstreamState>,
@@ -71,6 +73,7 @@ impl UpstreamMetrics {
             duration: histogram(&DURATION_BOUNDS),
             in_flight: Arc::default(),
             retries: RetryCounts::default(),
+            ejections: Ejections::default(),
             new_connections: Count::default(),
             reused_connections: Count::default(),
             state: Mutex::default(),
@@ -147,6 +150,11 @@ impl UpstreamMetrics {
     /// Says how many retries run now, and how many there was no budget for so far.
     pub fn set_retries(&self, running: u32, exhausted: u64) {
         self.retries.set(running, exhausted);
+    }
+
+    /// Counts an ejection by its cause.
+    pub fn ejected(&self, cause: &str) {
+        self.ejections.count(cause);
     }
 
     /// Says how it is.
@@ -244,6 +252,7 @@ pub(super) fn show(upstreams: &[Arc<UpstreamMetrics>], families: &mut Families) 
         },
     );
     show_state(upstreams, families);
+    super::ejections::show(upstreams, families);
     super::retries::show(upstreams, families);
     families.counters("tidegate_upstream_connection_uses_total", "Answered requests by whether their connection to the upstream was kept from an earlier one.", |family| {
     for upstream in upstreams {
