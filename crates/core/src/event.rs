@@ -2,6 +2,7 @@
 //! that they cannot disagree.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use http::{Method, Version};
@@ -97,7 +98,7 @@ pub struct WafSummary {
 }
 
 /// One rule that matched.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct WafMatch {
     /// The rule's number.
     pub rule: u32,
@@ -109,4 +110,12 @@ pub struct WafMatch {
     pub piece: Box<str>,
     /// What the rule added to the score.
     pub score: u32,
+    /// The rule's tags.
+    pub tags: Arc<[Box<str>]>,
+    /// SecLang's word for how bad it is, such as `CRITICAL`; empty if the rule says none.
+    pub severity: &'static str,
+    /// What the rule says of the match (SecLang's `logdata`), shortened and redacted.
+    pub logdata: Box<str>,
+    /// SecLang's phase, 1 to 5; 2 for rules that have none.
+    pub phase: u8,
 }

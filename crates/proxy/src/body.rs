@@ -34,7 +34,7 @@ pub(crate) async fn inspect(
         return Ok(());
     };
     if session.is_body_empty() {
-        return Ok(());
+        return decide(admitted, session.req_header(), b"", true);
     }
     let fits = content_length(session.req_header()).is_some_and(|length| length <= limit as u64);
     if !fits && !admitted.route().waf.refuses_long_bodies() {

@@ -73,6 +73,21 @@ impl RuleBits {
         }
     }
 
+    /// The first rule from `start` on that is in this set or in `other`.
+    #[inline]
+    pub(crate) fn next_with(&self, other: &Self, start: usize) -> Option<usize> {
+        let words = self.0.iter().zip(&other.0).enumerate().skip(start / 64);
+        let mut wanted = u64::MAX << (start % 64);
+        for (index, (a, b)) in words {
+            let word = (a | b) & wanted;
+            if word != 0 {
+                return Some(index * 64 + word.trailing_zeros() as usize);
+            }
+            wanted = u64::MAX;
+        }
+        None
+    }
+
     /// The rules in the set, in ascending order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = usize> + '_ {
         self.0.iter().enumerate().flat_map(|(index, word)| {

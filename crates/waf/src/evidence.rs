@@ -3,10 +3,14 @@
 
 use std::ops::Range;
 
+use crate::evaluation::Evidence;
 use crate::target::Target;
 
 /// No piece of a request is longer than this in logs, before escaping.
 const MAX_PIECE: usize = 64;
+
+/// No text of a rule is longer than this in logs, before escaping.
+const MAX_TEXT: usize = 256;
 
 /// Fields whose values are credentials, or hold some.
 const SECRET_FIELDS: [&[u8]; 6] = [
@@ -22,23 +26,32 @@ const SECRET_FIELDS: [&[u8]; 6] = [
 const SECRET_WORDS: [&[u8]; 7] =
     [b"passw", b"secret", b"token", b"apikey", b"api_key", b"credential", b"authorization"];
 
-/// Where it was: `query:id`, `path`.
-pub(crate) fn place(target: Target, name: &[u8]) -> Box<str> {
-    if name.is_empty() {
-        return target.name().into();
+/// Where it was: `query:id`, `path`, or `ARGS:id` as the rule calls it.
+pub(crate) fn place(found: &Evidence<'_>) -> Box<str> {
+    let own = found.full_name.len() == found.name.len();
+    match found.target.filter(|_| own) {
+        Some(target) if found.name.is_empty() => target.name().into(),
+        Some(target) => format!("{}:{}", target.name(), escaped(found.name, 0..0)).into(),
+        None => escaped(found.full_name, 0..0).into(),
     }
-    format!("{}:{}", target.name(), escaped(name, 0..0)).into()
 }
 
 /// What was matched: escaped, at most [`MAX_PIECE`] bytes of it.
-pub(crate) fn piece(target: Target, name: &[u8], bytes: &[u8], found: Range<usize>) -> Box<str> {
-    if is_secret(target, name) {
-        return format!("[{} bytes redacted]", found.len()).into();
+pub(crate) fn piece(found: &Evidence<'_>) -> Box<str> {
+    if is_secret(found.target, found.name) {
+        return format!("[{} bytes redacted]", found.found.len()).into();
     }
-    escaped(bytes, found).into()
+    escaped(found.value, found.found.clone()).into()
 }
 
-fn is_secret(target: Target, name: &[u8]) -> bool {
+/// A rule's own words with pieces of the request in them, escaped and at most [`MAX_TEXT`] bytes.
+pub(crate) fn text(bytes: &[u8]) -> Box<str> {
+    shortened(bytes, MAX_TEXT).into()
+}
+
+/// Whether what stands there may be a credential.
+pub(crate) fn is_secret(target: Option<Target>, name: &[u8]) -> bool {
+    let Some(target) = target else { return false };
     let has_secret_word = || {
         let name = name.to_ascii_lowercase();
         SECRET_WORDS.iter().any(|word| memchr::memmem::find(&name, word).is_some())
@@ -56,7 +69,11 @@ fn is_secret(target: Target, name: &[u8]) -> bool {
 /// The bytes of the range (of everything if it is empty), shortened and escaped.
 fn escaped(bytes: &[u8], range: Range<usize>) -> String {
     let piece = bytes.get(range).filter(|piece| !piece.is_empty()).unwrap_or(bytes);
-    let shown = piece.get(..MAX_PIECE).unwrap_or(piece);
+    shortened(piece, MAX_PIECE)
+}
+
+fn shortened(piece: &[u8], limit: usize) -> String {
+    let shown = piece.get(..limit).unwrap_or(piece);
     let mut text = String::with_capacity(shown.len() + 4);
     for part in shown.utf8_chunks() {
         for c in part.valid().chars() {
@@ -78,14 +95,30 @@ fn escaped(bytes: &[u8], range: Range<usize>) -> String {
 mod tests {
     use super::*;
 
+    fn evidence<'a>(
+        target: Target,
+        name: &'a str,
+        value: &'a [u8],
+        found: Range<usize>,
+    ) -> Evidence<'a> {
+        let name = name.as_bytes();
+        Evidence { target: Some(target), full_name: name, name, value, found }
+    }
+
+    #[track_caller]
+    fn check(value: &[u8], found: Range<usize>, told: &str) {
+        assert_eq!(&*piece(&evidence(Target::ArgsGet, "q", value, found)), told);
+    }
+
     #[test]
     fn a_piece_is_short_and_printable() {
-        let long = [b'x'; 100];
-        assert_eq!(piece(Target::ArgsGet, b"q", &long, 0..100).chars().count(), MAX_PIECE + 1);
-        assert_eq!(&*piece(Target::ArgsGet, b"q", b"a\n\xff\x00b", 0..5), r"a\n\xff\u{0}b");
-        assert_eq!(&*piece(Target::ArgsGet, b"q", b"abcdef", 2..4), "cd");
-        assert_eq!(&*place(Target::ArgsGet, b"q"), "query:q");
-        assert_eq!(&*place(Target::Path, b""), "path");
+        check(&[b'x'; 100], 0..100, &format!("{}…", "x".repeat(MAX_PIECE)));
+        check(b"a\n\xff\x00b", 0..5, r"a\n\xff\u{0}b");
+        check(b"abcdef", 2..4, "cd");
+        assert_eq!(&*place(&evidence(Target::ArgsGet, "q", b"", 0..0)), "query:q");
+        assert_eq!(&*place(&evidence(Target::Path, "", b"", 0..0)), "path");
+        let full = Evidence { full_name: b"ARGS:q", ..evidence(Target::ArgsGet, "q", b"", 0..0) };
+        assert_eq!(&*place(&full), "ARGS:q");
     }
 
     #[test]
@@ -96,7 +129,7 @@ mod tests {
             (Target::ArgsPost, "json.user.Password"),
             (Target::ArgsGet, "access_token"),
         ] {
-            let told = piece(target, name.as_bytes(), b"hunter2 or 1=1", 0..14);
+            let told = piece(&evidence(target, name, b"hunter2 or 1=1", 0..14));
             assert_eq!(&*told, "[14 bytes redacted]", "{name}");
         }
     }

@@ -1,17 +1,21 @@
-//! One request's walk through the firewall: its head, then its body, then what was found.
+//! One request's walk through the firewall: head, body, the response's head and body, the end,
+//! and what was found.
 
 use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
 
+use http::{HeaderValue, StatusCode, header, response};
 use tidegate_core::event::WafSummary;
 use tidegate_core::{Denial, Reason, Request};
 
 use crate::body;
-use crate::matching::Scratch;
+use crate::body::{BodyLimits, Processor};
+use crate::evaluation::{Decision, Evaluation};
 use crate::policy::{Compiled, content_length};
+use crate::program::Stage;
 use crate::settings::OverLimit;
-use crate::values::{RequestFacts, head};
+use crate::values::{Arena, RequestFacts, head, response as response_values};
 
 /// Whether a request may go on.
 #[derive(Debug)]
@@ -32,31 +36,72 @@ pub struct Inspection {
 
 struct Running {
     policy: Arc<Compiled>,
-    scratch: Option<Box<Scratch>>,
+    evaluation: Option<Box<Evaluation>>,
     body_too_large: bool,
+    /// Whether the rules of phase 2 have run.
+    body_done: bool,
 }
 
 impl Inspection {
     pub(crate) fn new(policy: Option<Arc<Compiled>>) -> Self {
         let running = policy.map(|policy| {
-            let mut scratch = take_scratch();
-            scratch.reset(policy.rules.rules.len());
-            Running { policy, scratch: Some(scratch), body_too_large: false }
+            let mut evaluation = take_spare();
+            evaluation.reset(&policy);
+            Running {
+                policy,
+                evaluation: Some(evaluation),
+                body_too_large: false,
+                body_done: false,
+            }
         });
         Self { running }
     }
 
-    /// Inspects the head: method, target, path, query, fields, cookies. A body that says it is
-    /// beyond the limit is refused here already.
+    /// Inspects the head: method, target, path, query, fields, cookies (phase 1); and phase 2, if
+    /// [`crate::Policy::wants_body`] wants no body. A body that says it is beyond the limit is
+    /// refused here already.
     pub fn head(&mut self, request: &Request<'_>) -> Verdict {
         self.running.as_mut().map_or(Verdict::Pass, |running| running.head(request))
     }
 
-    /// Inspects what was held back of the body; `complete` says whether it is all. Call it once.
+    /// Inspects what was held back of the body (phase 2); `complete` says whether it is all. Call
+    /// it once, with nothing if there is no body.
     pub fn body(&mut self, content_type: Option<&str>, bytes: &[u8], complete: bool) -> Verdict {
         self.running
             .as_mut()
             .map_or(Verdict::Pass, |running| running.body(content_type, bytes, complete))
+    }
+
+    /// Inspects the response's head (phase 3).
+    pub fn response_head(&mut self, head: &response::Parts) -> Verdict {
+        self.stage(Stage::ResponseHead, |arena| response_values::collect_head(arena, head))
+    }
+
+    /// How many bytes of the response's body to hold back for [`Self::response_body`], which then
+    /// has to be called; `None` if it is not inspected.
+    #[must_use]
+    pub fn wants_response_body(&self, head: &response::Parts) -> Option<usize> {
+        let running = self.running.as_ref()?;
+        let controls = &running.evaluation.as_ref()?.controls;
+        let program = &running.policy.rules.program;
+        let wanted = !program.rules_of(Stage::ResponseBody).is_empty()
+            && controls.response_body != Some(false)
+            && response_values::is_readable(head);
+        running.policy.response_body_limit.filter(|_| wanted)
+    }
+
+    /// Inspects what was held back of the response's body (phase 4).
+    pub fn response_body(&mut self, bytes: &[u8], complete: bool) -> Verdict {
+        self.stage(Stage::ResponseBody, |arena| {
+            response_values::collect_body(arena, bytes, complete);
+        })
+    }
+
+    /// Runs what is left when the exchange is over (phase 5); it refuses nothing any more.
+    pub fn finish(&mut self) {
+        if let Some((policy, evaluation)) = self.running.as_mut().and_then(Running::parts) {
+            evaluation.run(policy, Stage::Logging);
+        }
     }
 
     /// What was found; `None` if nothing was, or nobody looked.
@@ -68,53 +113,69 @@ impl Inspection {
     /// What the inspection cost so far, in steps of about a nanosecond.
     #[must_use]
     pub fn work(&self) -> u64 {
-        let scratch = self.running.as_ref().and_then(|running| running.scratch.as_ref());
-        scratch.map_or(0, |scratch| scratch.outcome.work())
+        let evaluation = self.running.as_ref().and_then(|running| running.evaluation.as_ref());
+        evaluation.map_or(0, |evaluation| evaluation.work.done())
+    }
+
+    fn stage(&mut self, stage: Stage, collect: impl FnOnce(&mut Arena)) -> Verdict {
+        let Some(running) = self.running.as_mut() else { return Verdict::Pass };
+        if let Some((policy, evaluation)) = running.parts() {
+            collect(&mut evaluation.arena);
+            evaluation.search(policy);
+            evaluation.run(policy, stage);
+        }
+        running.judge()
     }
 }
 
 impl Running {
+    fn parts(&mut self) -> Option<(&Arc<Compiled>, &mut Evaluation)> {
+        Some((&self.policy, self.evaluation.as_mut()?))
+    }
+
     fn head(&mut self, request: &Request<'_>) -> Verdict {
         let limit = self.policy.body_limit as u64;
         let length = content_length(request.headers());
         if self.policy.over_limit == OverLimit::Block && limit > 0 && length > Some(limit) {
             self.body_too_large = true;
         }
-        self.inspect(|scratch| {
-            head::collect(&mut scratch.arena, request, &RequestFacts::default());
-        })
+        self.body_done = self.policy.wants_body(request).is_none();
+        let whole = self.body_done;
+        let Some((policy, evaluation)) = self.parts() else { return Verdict::Pass };
+        head::collect(&mut evaluation.arena, request, &RequestFacts::default());
+        evaluation.search(policy);
+        evaluation.run(policy, Stage::RequestHead);
+        evaluation.run_values(policy);
+        if whole {
+            evaluation.collect_body(policy, request_content_type(request), (b"", true));
+            evaluation.run(policy, Stage::RequestBody);
+        }
+        self.judge()
     }
 
     fn body(&mut self, content_type: Option<&str>, bytes: &[u8], complete: bool) -> Verdict {
-        let limit = self.policy.body_limit;
-        let complete = complete && bytes.len() <= limit;
-        if limit == 0 || !complete && self.policy.over_limit == OverLimit::Skip {
+        if self.body_done && bytes.is_empty() {
             return Verdict::Pass;
         }
-        self.body_too_large |= !complete && self.policy.over_limit == OverLimit::Block;
-        let bytes = bytes.get(..limit).unwrap_or(bytes);
-        self.inspect(|scratch| body::collect(&mut scratch.arena, content_type, bytes, complete))
-    }
-
-    /// Inspects the values that `collect` adds, and judges.
-    fn inspect(&mut self, collect: impl FnOnce(&mut Scratch)) -> Verdict {
-        let Some(scratch) = self.scratch.as_mut() else { return Verdict::Pass };
-        let from = scratch.arena.values().len();
-        let (overflown, exhausted) = (scratch.arena.overflown(), scratch.outcome.exhausted());
-        collect(scratch);
-        scratch.inspect(&self.policy, from);
-        let from = scratch.arena.values().len();
-        if scratch.arena.overflown() && !overflown {
-            scratch.arena.find("limits", "more values than are inspected");
-        }
-        if scratch.outcome.exhausted() && !exhausted {
-            scratch.arena.find("limits", "more work than one request may cost");
-        }
-        scratch.inspect(&self.policy, from);
+        self.body_done = true;
+        let limit = self.policy.body_limit;
+        let complete = complete && bytes.len() <= limit;
+        let skipped = limit == 0 || !complete && self.policy.over_limit == OverLimit::Skip;
+        self.body_too_large |= !skipped && !complete && self.policy.over_limit == OverLimit::Block;
+        let bytes = if skipped { b"" } else { bytes.get(..limit).unwrap_or(bytes) };
+        let Some((policy, evaluation)) = self.parts() else { return Verdict::Pass };
+        evaluation.collect_body(policy, content_type, (bytes, complete));
+        evaluation.run_values(policy);
+        evaluation.run(policy, Stage::RequestBody);
         self.judge()
     }
 
     fn judge(&self) -> Verdict {
+        let Some(evaluation) = self.evaluation.as_ref() else { return Verdict::Pass };
+        let outcome = &evaluation.outcome;
+        if let Some(decision) = outcome.decision.as_ref().filter(|decision| decision.enforced) {
+            return Verdict::Block(decision.denial().with_evidence(evidence(evaluation)));
+        }
         if self.policy.detect_only {
             return Verdict::Pass;
         }
@@ -122,31 +183,80 @@ impl Running {
             let evidence = format!("body beyond waf.body.limit, {} bytes", self.policy.body_limit);
             return Verdict::Block(Denial::new(Reason::BodyTooLarge).with_evidence(evidence));
         }
-        let Some(scratch) = self.scratch.as_ref() else { return Verdict::Pass };
-        if scratch.outcome.score < self.policy.threshold {
+        if outcome.own_score < self.policy.threshold {
             return Verdict::Pass;
         }
-        Verdict::Block(Denial::new(Reason::WafBlocked).with_evidence(evidence(scratch)))
+        Verdict::Block(Denial::new(Reason::WafBlocked).with_evidence(evidence(evaluation)))
     }
 
     fn summary(&self) -> Option<WafSummary> {
-        let outcome = &self.scratch.as_ref()?.outcome;
-        if outcome.matches.is_empty() && !self.body_too_large {
+        let outcome = &self.evaluation.as_ref()?.outcome;
+        if outcome.matches.is_empty() && outcome.decision.is_none() && !self.body_too_large {
             return None;
         }
         Some(WafSummary {
-            score: outcome.score,
-            blocked: outcome.score >= self.policy.threshold || self.body_too_large,
+            score: outcome.score(),
+            blocked: outcome.own_score >= self.policy.threshold
+                || outcome.decision.is_some()
+                || self.body_too_large,
             detect_only: self.policy.detect_only,
             matches: outcome.matches.clone(),
         })
     }
 }
 
+fn request_content_type<'a>(request: &Request<'a>) -> Option<&'a str> {
+    request.head.headers.get(header::CONTENT_TYPE)?.to_str().ok()
+}
+
+impl Evaluation {
+    /// Adds the body's values, as the front ends in use read them.
+    fn collect_body(
+        &mut self,
+        policy: &Compiled,
+        content_type: Option<&str>,
+        (bytes, complete): (&[u8], bool),
+    ) {
+        let program = &policy.rules.program;
+        let mut processor = None;
+        if program.has_seclang {
+            let by_type = content_type.and_then(|it| Processor::of_content_type(it.as_bytes()));
+            processor = self.controls.body_processor.map_or(by_type, Processor::of);
+            let content_type = content_type.unwrap_or_default().as_bytes();
+            let read = if self.controls.request_body == Some(false) {
+                (&b""[..], true)
+            } else {
+                (bytes, complete)
+            };
+            body::process(&mut self.arena, processor, content_type, read, BodyLimits::default());
+        }
+        // What SecLang gave to no processor is read by the YAML rules' own lights.
+        if processor.is_none() && !program.rules_of(Stage::Values).is_empty() {
+            body::collect(&mut self.arena, content_type, bytes, complete);
+        }
+        self.search(policy);
+    }
+}
+
+impl Decision {
+    fn denial(&self) -> Denial {
+        let mut denial = Denial::new(Reason::WafBlocked);
+        if let Ok(status) = StatusCode::from_u16(self.status) {
+            denial.status = status;
+        }
+        if let Some(location) =
+            self.location.as_ref().and_then(|location| HeaderValue::try_from(location).ok())
+        {
+            denial.headers.insert(header::LOCATION, location);
+        }
+        denial
+    }
+}
+
 /// `score 10: 2101 in query:id, 2204 in query:id`.
-fn evidence(scratch: &Scratch) -> String {
-    let outcome = &scratch.outcome;
-    let mut text = format!("score {}:", outcome.score);
+fn evidence(evaluation: &Evaluation) -> String {
+    let outcome = &evaluation.outcome;
+    let mut text = format!("score {}:", outcome.score());
     for (index, found) in outcome.matches.iter().take(4).enumerate() {
         let comma = if index == 0 { "" } else { "," };
         text.push_str(&format!("{comma} {} in {}", found.rule, found.target));
@@ -154,13 +264,16 @@ fn evidence(scratch: &Scratch) -> String {
     if outcome.matches.len() > 4 {
         text.push_str(", …");
     }
+    if let Some(decision) = &outcome.decision {
+        text.push_str(&format!("; decided by {}", decision.rule));
+    }
     text
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if let Some(scratch) = self.scratch.take() {
-            give_back(scratch);
+        if let Some(evaluation) = self.evaluation.take() {
+            give_back(evaluation);
         }
     }
 }
@@ -178,22 +291,22 @@ const MAX_SPARE: usize = 16;
 
 thread_local! {
     #[expect(clippy::vec_box, reason = "an inspection moves its memory often, so it stays in its box")]
-    static SPARE: RefCell<Vec<Box<Scratch>>> = const { RefCell::new(Vec::new()) };
+    static SPARE: RefCell<Vec<Box<Evaluation>>> = const { RefCell::new(Vec::new()) };
 }
 
-fn take_scratch() -> Box<Scratch> {
+fn take_spare() -> Box<Evaluation> {
     SPARE.try_with(|spare| spare.borrow_mut().pop()).ok().flatten().unwrap_or_default()
 }
 
-fn give_back(scratch: Box<Scratch>) {
-    if !scratch.is_worth_keeping() {
+fn give_back(evaluation: Box<Evaluation>) {
+    if !evaluation.is_worth_keeping() {
         return;
     }
     // A thread that is ending has no store any more; then the memory is simply freed.
     let _kept = SPARE.try_with(|spare| {
         let mut spare = spare.borrow_mut();
         if spare.len() < MAX_SPARE {
-            spare.push(scratch);
+            spare.push(evaluation);
         }
     });
 }

@@ -19,13 +19,14 @@
 
 mod bits;
 mod body;
+mod evaluation;
 mod evidence;
 mod inspection;
 mod mask;
-mod matching;
 mod operators;
 mod policy;
 mod prefilter;
+mod program;
 mod rules;
 #[allow(dead_code, reason = "the program that reads all of it is being written")]
 mod seclang;

@@ -8,7 +8,10 @@ use tidegate_core::units::ByteSize;
 use tidegate_core::{Request, SettingsError};
 
 use crate::bits::RuleBits;
+use crate::evaluation::tx::Tx;
 use crate::inspection::Inspection;
+use crate::program::Program;
+use crate::program::slots::Slot;
 use crate::rules::RuleSet;
 use crate::settings::{ExclusionSettings, Mode, OverLimit, WafSettings};
 use crate::target::{Selector, Target};
@@ -16,6 +19,10 @@ use crate::transformations::Transformation;
 
 /// More cannot be held back and sent on.
 const MAX_BODY_LIMIT: ByteSize = ByteSize::kib(64);
+
+/// What one request may cost, in steps of about a nanosecond. A request that spends it is a
+/// finding in itself (`finding:limits`).
+const WORK_BUDGET: u64 = 12_000_000;
 
 /// A route's compiled policy; clones share it.
 #[derive(Clone, Debug)]
@@ -31,8 +38,18 @@ pub(crate) struct Compiled {
     pub(crate) threshold: u32,
     pub(crate) body_limit: usize,
     pub(crate) over_limit: OverLimit,
+    /// How much of a response's body is held back; `None` if none is.
+    pub(crate) response_body_limit: Option<usize>,
     /// Off only for tests that hold the prefilter against exhaustive matching.
     pub(crate) prefilter: bool,
+    /// What one request may cost, in steps of about a nanosecond.
+    pub(crate) work: u64,
+    /// The rules that run whatever the search finds.
+    pub(crate) always: RuleBits,
+    /// TX before the first rule.
+    pub(crate) variables: Tx,
+    /// What this policy puts into TX, behind the rule set's own setup.
+    pub(crate) settings: Vec<(Slot, Box<[u8]>)>,
     /// For each target, the nodes to compute, parents first.
     plans: Vec<Vec<Step>>,
     exclusions: Vec<Exclusion>,
@@ -89,13 +106,22 @@ impl Policy {
         if mode == Mode::Off {
             return Ok(Self::off());
         }
-        let plans = plans(&rules, sensitivity, &disabled);
+        let enabled = enabled(&rules, sensitivity, &disabled);
+        let mut always = enabled.clone();
+        always.subtract(&rules.program.searched);
+        let program = &rules.program;
+        let plans = program.rules_of_target.iter().map(|of| plan(program, of, &enabled)).collect();
         let compiled = Compiled {
             detect_only: mode == Mode::Detect,
             threshold,
             body_limit: limit.as_usize(),
             over_limit: body.over_limit.unwrap_or_default(),
+            response_body_limit: None,
             prefilter: true,
+            work: WORK_BUDGET,
+            always,
+            variables: Tx::new(&program.slots),
+            settings: Vec::new(),
             plans,
             exclusions,
             rules,
@@ -131,16 +157,12 @@ impl Policy {
         Inspection::new(self.compiled.clone())
     }
 
-    /// How many bytes of the body to hold back for [`Inspection::body`]; `None` if the body is
-    /// not inspected. gRPC over HTTP/2 is not, since its streams cannot be held back.
+    /// How many bytes of the body to hold back for [`Inspection::body`], which then has to be
+    /// called, even if there turns out to be no body; `None` if the body is not inspected. gRPC
+    /// over HTTP/2 is not, since its streams cannot be held back.
     #[must_use]
     pub fn wants_body(&self, request: &Request<'_>) -> Option<usize> {
-        let compiled = self.compiled.as_ref().filter(|compiled| compiled.body_limit > 0)?;
-        let length = content_length(request.headers());
-        let skipped = length == Some(0)
-            || is_grpc(request)
-            || compiled.over_limit == OverLimit::Skip && length > Some(compiled.body_limit as u64);
-        (!skipped).then_some(compiled.body_limit)
+        self.compiled.as_ref()?.wants_body(request)
     }
 }
 
@@ -167,6 +189,22 @@ fn is_grpc(request: &Request<'_>) -> bool {
 }
 
 impl Compiled {
+    pub(crate) fn wants_body(&self, request: &Request<'_>) -> Option<usize> {
+        if self.body_limit == 0 {
+            return None;
+        }
+        let length = content_length(request.headers());
+        // Over HTTP/1 a body announces itself (RFC 9112 section 6.3).
+        let announced = length.is_some()
+            || request.head.version >= Version::HTTP_2
+            || request.headers().contains_key(header::TRANSFER_ENCODING);
+        let skipped = length == Some(0)
+            || !announced
+            || is_grpc(request)
+            || self.over_limit == OverLimit::Skip && length > Some(self.body_limit as u64);
+        (!skipped).then_some(self.body_limit)
+    }
+
     pub(crate) fn plan(&self, target: Target) -> &[Step] {
         self.plans.get(target as usize).map(Vec::as_slice).unwrap_or_default()
     }
@@ -199,7 +237,7 @@ fn exclusions(
     rules: &RuleSet,
     errors: &mut Vec<SettingsError>,
 ) -> (RuleBits, Vec<Exclusion>) {
-    let mut disabled = RuleBits::empty(rules.rules.len());
+    let mut disabled = RuleBits::empty(rules.program.rules.len());
     let mut exclusions = Vec::new();
     for (index, exclusion) in settings.exclude.iter().flatten().enumerate() {
         let mut found = Vec::new();
@@ -239,9 +277,10 @@ fn chosen_rules(
     rules: &RuleSet,
     errors: &mut Vec<SettingsError>,
 ) -> Option<RuleBits> {
-    let mut chosen = RuleBits::empty(rules.rules.len());
+    let rules = &rules.program.rules;
+    let mut chosen = RuleBits::empty(rules.len());
     for (index, id) in exclusion.rules.iter().enumerate() {
-        match rules.rules.iter().position(|rule| rule.id == *id) {
+        match rules.iter().position(|rule| rule.id == *id) {
             Some(rule) => chosen.insert(rule),
             None => errors.push(SettingsError::new(
                 ["rules", &index.to_string()],
@@ -252,7 +291,6 @@ fn chosen_rules(
     for (index, tag) in exclusion.tags.iter().enumerate() {
         let mut known = false;
         for (rule, _) in rules
-            .rules
             .iter()
             .enumerate()
             .filter(|(_, rule)| rule.tags.iter().any(|other| **other == **tag))
@@ -262,7 +300,7 @@ fn chosen_rules(
         }
         if !known {
             let mut tags: Vec<&str> =
-                rules.rules.iter().flat_map(|rule| &rule.tags).map(|tag| &**tag).collect();
+                rules.iter().flat_map(|rule| rule.tags.iter()).map(|tag| &**tag).collect();
             tags.sort_unstable();
             tags.dedup();
             let error = SettingsError::new(
@@ -275,21 +313,22 @@ fn chosen_rules(
     (!exclusion.rules.is_empty() || !exclusion.tags.is_empty()).then_some(chosen)
 }
 
-fn plans(rules: &RuleSet, sensitivity: u8, disabled: &RuleBits) -> Vec<Vec<Step>> {
-    let mut enabled = RuleBits::empty(rules.rules.len());
-    for (index, rule) in rules.rules.iter().enumerate() {
-        if rule.sensitivity <= sensitivity && !disabled.contains(index) {
+fn enabled(rules: &RuleSet, sensitivity: u8, disabled: &RuleBits) -> RuleBits {
+    let mut enabled = RuleBits::empty(rules.program.rules.len());
+    for (index, rule) in rules.program.rules.iter().enumerate() {
+        let wanted = rule.own.is_none_or(|own| own.sensitivity <= sensitivity);
+        if wanted && !disabled.contains(index) {
             enabled.insert(index);
         }
     }
-    rules.rules_of_target.iter().map(|of_target| plan(rules, of_target, &enabled)).collect()
+    enabled
 }
 
-fn plan(rules: &RuleSet, of_target: &RuleBits, enabled: &RuleBits) -> Vec<Step> {
+fn plan(program: &Program, of_target: &RuleBits, enabled: &RuleBits) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
-    let mut needed = vec![false; rules.trie.nodes().len()];
+    let mut needed = vec![false; program.trie.nodes().len()];
     for (node, (known, of_node)) in
-        rules.trie.nodes().iter().zip(&rules.rules_of_node).enumerate().rev()
+        program.trie.nodes().iter().zip(&program.rules_of_node).enumerate().rev()
     {
         let mut bits = of_node.clone();
         bits.intersect_with(of_target);

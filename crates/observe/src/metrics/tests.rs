@@ -116,7 +116,7 @@ fn a_status_out_of_range_is_no_answer() {
 fn the_firewall_is_counted_by_rule_and_by_outcome() {
     let metrics = metrics();
     let found =
-        |rule| WafMatch { rule, message: "".into(), target: "".into(), piece: "".into(), score: 5 };
+        |rule| WafMatch { rule, score: 5, ..WafMatch::default() };
     let mut waf = WafSummary {
         score: 10,
         blocked: true,
@@ -291,13 +291,7 @@ fn everything() -> Metrics {
     upstream.endpoint(endpoint(11)).unwrap().set_healthy(true);
     upstream.ejected("latency");
     let mut waf = WafSummary { score: 5, blocked: true, ..WafSummary::default() };
-    waf.matches.push(WafMatch {
-        rule: 942_100,
-        message: "".into(),
-        target: "".into(),
-        piece: "".into(),
-        score: 5,
-    });
+    waf.matches.push(WafMatch { rule: 942_100, score: 5, ..WafMatch::default() });
     let limits = ["logins"];
     let refused = Event {
         status: 403,

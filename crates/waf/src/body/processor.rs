@@ -3,6 +3,7 @@
 
 use super::json::{self, JsonError};
 use super::{parts, xml};
+use crate::seclang::ast::BodyProcessor;
 use crate::target::Target;
 use crate::values::{Arena, urlencoded};
 
@@ -33,6 +34,17 @@ impl Processor {
             Some(Self::Urlencoded)
         } else {
             None
+        }
+    }
+
+    /// The one that a rule asks for; raw text has none.
+    pub(crate) fn of(asked: BodyProcessor) -> Option<Self> {
+        match asked {
+            BodyProcessor::Json => Some(Self::Json),
+            BodyProcessor::Multipart => Some(Self::Multipart),
+            BodyProcessor::Raw => None,
+            BodyProcessor::UrlEncoded => Some(Self::Urlencoded),
+            BodyProcessor::Xml => Some(Self::Xml),
         }
     }
 

@@ -3,14 +3,13 @@
 use super::yaml::{self, Kind, Mistake, Node};
 use super::{Examples, Rule, RuleError, RuleFile};
 use crate::operators::{self, Argument, Operator};
-use crate::target::{Selector, TargetSet};
-use crate::transformations::trie::Trie;
+use crate::target::Selector;
 use crate::transformations::{self, Transformation};
 
 type Chain = Vec<&'static Transformation>;
 
 /// Reads a file: its rules with their lines, and its mistakes.
-pub(crate) fn read(file: &RuleFile, trie: &mut Trie) -> Vec<Result<(usize, Rule), RuleError>> {
+pub(crate) fn read(file: &RuleFile) -> Vec<Result<(usize, Rule), RuleError>> {
     let error = |rule, mistake: Mistake| RuleError {
         file: file.name.clone(),
         line: mistake.line,
@@ -26,7 +25,7 @@ pub(crate) fn read(file: &RuleFile, trie: &mut Trie) -> Vec<Result<(usize, Rule)
         Err(mistake) => return vec![Err(error(None, mistake))],
     };
     let read_rule = |node: &Node| {
-        let rule = read_rule(&frame, node, trie);
+        let rule = read_rule(&frame, node);
         rule.map(|rule| (node.line, rule)).map_err(|mistake| error(id_of(node), mistake))
     };
     nodes.iter().map(read_rule).collect()
@@ -108,16 +107,13 @@ struct Draft {
     examples: Examples,
 }
 
-fn read_rule(frame: &Frame<'_>, node: &Node, trie: &mut Trie) -> Result<Rule, Mistake> {
+fn read_rule(frame: &Frame<'_>, node: &Node) -> Result<Rule, Mistake> {
     let mut draft = Draft::default();
     for (key, value) in frame.defaults.iter().chain(node.map()?) {
         draft.take(frame, key, value)?;
     }
     let missing = |key: &str| Mistake::new(node.line, format!("`{key}` is missing"));
     let selectors = draft.targets.ok_or_else(|| missing("targets"))?;
-    let targets = selectors
-        .iter()
-        .fold(TargetSet::default(), |targets, selector| targets.union(selector.targets));
     let mut tags = frame.tags.clone();
     tags.extend(draft.tags);
     Ok(Rule {
@@ -126,10 +122,9 @@ fn read_rule(frame: &Frame<'_>, node: &Node, trie: &mut Trie) -> Result<Rule, Mi
         score: draft.score.ok_or_else(|| missing("severity"))?,
         sensitivity: draft.sensitivity.ok_or_else(|| missing("sensitivity"))?,
         tags,
-        targets,
         selectors,
         except: draft.except,
-        node: trie.node(&draft.chain),
+        chain: draft.chain,
         operator: draft.operator.ok_or_else(|| {
             let known: Vec<&str> = operators::reference().map(|(name, _)| name).collect();
             Mistake::new(node.line, format!("an operator is missing: one of {}", known.join(", ")))

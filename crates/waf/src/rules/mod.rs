@@ -1,5 +1,5 @@
-//! Rules and how they become a [`RuleSet`]: the YAML front end (`file`), the rules that come with
-//! Tidegate (`builtin`), and the compiled form that every front end ends in.
+//! [`RuleSet`]: rules, compiled. The YAML front end (`file`) and the rules that come with Tidegate
+//! (`builtin`) are here, the form that every front end ends in is [`crate::program`].
 
 mod builtin;
 mod file;
@@ -10,13 +10,13 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use crate::bits::RuleBits;
 use crate::operators::Operator;
-use crate::prefilter::{Prefilter, Required};
-use crate::target::{Selector, Target, TargetSet};
-use crate::transformations::trie::Trie;
+use crate::program::{self, Program};
+use crate::seclang::ast;
+use crate::target::Selector;
+use crate::transformations::Transformation;
 
-/// One rule, compiled.
+/// One YAML rule, read.
 #[derive(Debug)]
 pub(crate) struct Rule {
     pub(crate) id: u32,
@@ -26,11 +26,9 @@ pub(crate) struct Rule {
     /// The sensitivity from which it runs, 1 to 4.
     pub(crate) sensitivity: u8,
     pub(crate) tags: Vec<Box<str>>,
-    pub(crate) targets: TargetSet,
     pub(crate) selectors: Vec<Selector>,
     pub(crate) except: Vec<Selector>,
-    /// Its chain's node in [`RuleSet::trie`].
-    pub(crate) node: usize,
+    pub(crate) chain: Vec<&'static Transformation>,
     pub(crate) operator: Box<dyn Operator>,
     /// These must match the same value too.
     pub(crate) also: Vec<Box<dyn Operator>>,
@@ -38,14 +36,6 @@ pub(crate) struct Rule {
     pub(crate) unless: Vec<Box<dyn Operator>>,
     #[cfg_attr(not(test), expect(dead_code, reason = "only tests run the examples"))]
     pub(crate) examples: Examples,
-}
-
-impl Rule {
-    /// Whether the rule looks at this value of a kind that it looks at.
-    pub(crate) fn selects(&self, target: Target, name: &[u8]) -> bool {
-        self.selectors.iter().any(|selector| selector.selects(target, name))
-            && !self.except.iter().any(|selector| selector.selects(target, name))
-    }
 }
 
 /// Values that a rule must match and must pass; tests run them.
@@ -82,13 +72,8 @@ pub struct RuleFile {
 /// A compiled set of rules, shared by all routes.
 #[derive(Debug)]
 pub struct RuleSet {
-    pub(crate) rules: Vec<Rule>,
-    pub(crate) trie: Trie,
-    pub(crate) prefilter: Prefilter,
-    /// For each node, the rules that look at values in that form.
-    pub(crate) rules_of_node: Vec<RuleBits>,
-    /// For each [`Target`], the rules that look at it.
-    pub(crate) rules_of_target: Vec<RuleBits>,
+    pub(crate) program: Program,
+    messages: Vec<Box<str>>,
 }
 
 impl RuleSet {
@@ -106,76 +91,71 @@ impl RuleSet {
         builtin::files()
     }
 
-    /// Compiles files of rules into one set.
+    /// Compiles files of YAML rules into one set.
     ///
     /// # Errors
     /// All mistakes of all files, each with its file, line and rule.
     pub fn compile(files: &[RuleFile]) -> Result<Arc<Self>, RuleErrors> {
-        let mut trie = Trie::default();
-        let mut rules = Vec::new();
-        let mut errors = Vec::new();
-        let mut seen: FxHashMap<u32, &str> = FxHashMap::default();
-        for file in files {
-            for read in file::read(file, &mut trie) {
-                match read {
-                    Ok((line, rule)) => {
-                        if let Some(other) = seen.insert(rule.id, &file.name) {
-                            let message = format!("its id is used in {other} already");
-                            let name = file.name.clone();
-                            errors.push(RuleError {
-                                file: name,
-                                line,
-                                rule: Some(rule.id),
-                                message,
-                            });
-                        }
-                        rules.push(rule);
-                    }
-                    Err(error) => errors.push(error),
-                }
-            }
-        }
-        if !errors.is_empty() {
-            return Err(RuleErrors(errors));
-        }
-        rules.sort_by_key(|rule| rule.id);
-        Self::assemble(rules, trie).map(Arc::new)
+        Self::assemble(files, None)
     }
 
-    fn assemble(rules: Vec<Rule>, trie: Trie) -> Result<Self, RuleErrors> {
-        let required: Vec<Required> = rules.iter().map(|rule| rule.operator.required()).collect();
-        let prefilter = Prefilter::new(required).map_err(|error| {
-            let message = format!("the literals of all rules together are too many: {error}");
-            RuleErrors(vec![RuleError { file: "all files".into(), line: 0, rule: None, message }])
-        })?;
-        let select = |takes: &dyn Fn(&Rule) -> bool| {
-            let mut bits = RuleBits::empty(rules.len());
-            rules
-                .iter()
-                .enumerate()
-                .filter(|(_, rule)| takes(rule))
-                .for_each(|(index, _)| bits.insert(index));
-            bits
+    /// Compiles YAML rules and SecLang rules into one set.
+    ///
+    /// # Errors
+    /// All mistakes of all files, each with its file, line and rule.
+    pub(crate) fn assemble(
+        files: &[RuleFile],
+        seclang: Option<&ast::Rules>,
+    ) -> Result<Arc<Self>, RuleErrors> {
+        let rules = read_all(files);
+        let program = match rules {
+            Ok(rules) => program::assemble(rules, seclang),
+            Err(mut errors) => Err({
+                errors.extend(program::assemble(Vec::new(), seclang).err().into_iter().flatten());
+                errors
+            }),
         };
-        let rules_of_node =
-            (0..trie.nodes().len()).map(|node| select(&|rule| rule.node == node)).collect();
-        let rules_of_target = Target::ALL
-            .iter()
-            .map(|target| select(&|rule| rule.targets.contains(*target)))
-            .collect();
-        Ok(Self { rules, trie, prefilter, rules_of_node, rules_of_target })
+        let program = program.map_err(RuleErrors)?;
+        let text =
+            |rule: &program::Rule| String::from_utf8_lossy(&rule.message.as_written()).into();
+        Ok(Arc::new(Self { messages: program.rules.iter().map(text).collect(), program }))
     }
 
-    /// Every rule, in the order of their ids.
+    /// Every rule, in the order in which they run.
     pub fn rules(&self) -> impl Iterator<Item = RuleSummary<'_>> {
-        self.rules.iter().map(|rule| RuleSummary {
+        let rules = self.program.rules.iter().zip(&self.messages).filter(|(rule, _)| rule.id > 0);
+        rules.map(|(rule, message)| RuleSummary {
             id: rule.id,
-            message: &rule.message,
-            score: rule.score,
-            sensitivity: rule.sensitivity,
+            message,
+            score: rule.own.map_or(0, |own| own.score),
+            sensitivity: rule.own.map_or(1, |own| own.sensitivity),
             tags: &rule.tags,
         })
     }
+}
+
+/// The YAML rules of all files, in the order of their ids.
+fn read_all(files: &[RuleFile]) -> Result<Vec<Rule>, Vec<RuleError>> {
+    let mut rules = Vec::new();
+    let mut errors = Vec::new();
+    let mut seen: FxHashMap<u32, &str> = FxHashMap::default();
+    for file in files {
+        for read in file::read(file) {
+            match read {
+                Ok((line, rule)) => {
+                    if let Some(other) = seen.insert(rule.id, &file.name) {
+                        let message = format!("its id is used in {other} already");
+                        let name = file.name.clone();
+                        errors.push(RuleError { file: name, line, rule: Some(rule.id), message });
+                    }
+                    rules.push(rule);
+                }
+                Err(error) => errors.push(error),
+            }
+        }
+    }
+    rules.sort_by_key(|rule| rule.id);
+    if errors.is_empty() { Ok(rules) } else { Err(errors) }
 }
 
 /// One mistake in a file of rules.

@@ -30,6 +30,20 @@ impl Trie {
         &self.nodes
     }
 
+    /// Whether `node` is on the way to `below`, not being it.
+    pub(crate) fn is_above(&self, node: usize, below: usize) -> bool {
+        let mut at = below;
+        while let Some(parent) =
+            self.nodes.get(at).map(|known| known.parent).filter(|parent| *parent < at)
+        {
+            if parent == node {
+                return true;
+            }
+            at = parent;
+        }
+        false
+    }
+
     /// The node at the end of `chain`; made if there is none yet.
     pub(crate) fn node(&mut self, chain: &[&'static Transformation]) -> usize {
         let mut at = ROOT;

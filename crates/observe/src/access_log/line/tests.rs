@@ -51,6 +51,7 @@ fn with_full_event<R>(test: impl FnOnce(&Event<'_>) -> R) -> R {
             target: "query:id".into(),
             piece: "1' or \"1\"".into(),
             score: 5,
+            ..WafMatch::default()
         }],
     };
     let limits = ["logins"];
