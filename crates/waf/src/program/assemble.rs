@@ -56,9 +56,8 @@ impl Drafts {
                 }
             }
             Item::Settings => {
-                if let [first, ..] = &mut self.phases {
-                    first.rules.push((settings_point(), None));
-                }
+                let [first, ..] = &mut self.phases;
+                first.rules.push((settings_point(), None));
             }
             Item::Rule(rule) => match compile(rule, shared) {
                 Ok(compiled) => {
@@ -301,8 +300,11 @@ impl Rule {
     pub(crate) fn searched(&self) -> Option<&Link> {
         let head = self.links.first()?;
         let sources = &head.condition.as_ref()?.sources;
-        let plain =
-            |source: &super::Source| !source.counted && matches!(source.from, From::Arena(_));
+        let changing = TargetSet::of(&CHANGING);
+        let plain = |source: &super::Source| match &source.from {
+            From::Arena(pick) => !source.counted && !pick.targets.intersects(changing),
+            From::Matched(_) | From::Rule(_) | From::Tx(_) => false,
+        };
         sources.iter().all(plain).then_some(head)
     }
 
