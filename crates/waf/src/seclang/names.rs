@@ -254,4 +254,14 @@ mod tests {
         assert_eq!(transformation("normalisepath"), Some("normalizePath"));
         assert_eq!(transformation("none"), None);
     }
+
+    #[test]
+    fn every_name_has_an_implementation() {
+        for name in OPERATORS {
+            assert!(crate::operators::seclang::operator(name).is_some(), "@{name}");
+        }
+        for name in TRANSFORMATIONS {
+            assert!(crate::transformations::seclang::step(name).is_some(), "t:{name}");
+        }
+    }
 }

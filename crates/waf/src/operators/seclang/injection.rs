@@ -88,6 +88,33 @@ mod tests {
         }
     }
 
+    /// Long hostile values take neither the process nor much time.
+    #[test]
+    fn hostile_values_are_survived() {
+        let pieces: [&[u8]; 12] =
+            [b"(", b"'", b"\"", b"`", b"/*", b"<", b"<a ", b"&#", b"1", b"--", b"=", b"\\"];
+        for piece in pieces {
+            let value = piece.repeat(65_536 / piece.len());
+            let start = std::time::Instant::now();
+            let _found = (Sqli.matches(&value), Xss.matches(&value));
+            let took = start.elapsed();
+            println!("{}: {took:?}", piece.escape_ascii());
+            assert!(took.as_secs() < 10, "{}", piece.escape_ascii());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_value_panics(
+            bytes in prop::collection::vec(any::<u8>(), 0..64),
+            text in "[a-z0-9'\"`()<>/*!=&#;%x:@$,.\\\\{}\\[\\] -]{0,48}",
+        ) {
+            for value in [&bytes[..], text.as_bytes()] {
+                let _found = (Sqli.matches(value), Xss.matches(value));
+            }
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(4_096))]
 
