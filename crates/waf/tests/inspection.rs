@@ -217,6 +217,7 @@ fn settings_that_make_no_sense_are_all_told() {
             },
         ]),
         body: Some(BodySettings { limit: Some(ByteSize::mib(1)), over_limit: None }),
+        ..WafSettings::default()
     };
     let errors = Policy::compile(&settings, Arc::clone(&RULES)).unwrap_err();
     let paths: Vec<String> = errors.iter().map(|error| error.path.join(".")).collect();

@@ -17,12 +17,6 @@ pub(crate) enum Processor {
 }
 
 impl Processor {
-    /// By the name that rules use.
-    pub(crate) fn of_name(name: &[u8]) -> Option<Self> {
-        let all = [Self::Json, Self::Multipart, Self::Urlencoded, Self::Xml];
-        all.into_iter().find(|it| name.eq_ignore_ascii_case(it.name().as_bytes()))
-    }
-
     /// The one that a content type stands for by itself; the others are chosen by rules.
     pub(crate) fn of_content_type(value: &[u8]) -> Option<Self> {
         let starts = |prefix: &[u8]| {

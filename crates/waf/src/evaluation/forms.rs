@@ -51,6 +51,9 @@ struct Form {
     start: usize,
     end: usize,
     mask: ByteMask,
+    /// The form that has the same letters but for their case, which literals do not heed; itself
+    /// if there is none.
+    same_letters: usize,
     /// The rules that its literals leave, once they were searched.
     by_literal: Option<RuleBits>,
     spare: Option<RuleBits>,
@@ -118,7 +121,10 @@ impl Forms {
                 kept = kept.max(end);
             }
             self.hit.union_with(&self.bits);
-            let candidate = |rule: usize| Candidate { rule: rule as u32, value: index, form: span };
+            let candidate = |rule| {
+                let rule = u32::try_from(rule).unwrap_or(u32::MAX);
+                Candidate { rule, value: index, form: span }
+            };
             self.candidates.extend(self.bits.iter().map(candidate));
         }
         self.text.truncate(kept);
@@ -128,10 +134,15 @@ impl Forms {
         self.used = 0;
         self.at_node.clear();
         self.at_node.resize(nodes, RAW);
-        self.push(0..0, mask);
+        self.push(0..0, mask, RAW);
     }
 
-    fn push(&mut self, range: std::ops::Range<usize>, mask: ByteMask) -> usize {
+    fn push(
+        &mut self,
+        range: std::ops::Range<usize>,
+        mask: ByteMask,
+        same_letters: usize,
+    ) -> usize {
         let index = self.used;
         if index == self.forms.len() {
             self.forms.push(Form::default());
@@ -139,6 +150,7 @@ impl Forms {
         if let Some(form) = self.forms.get_mut(index) {
             form.spare = form.by_literal.take().or(form.spare.take());
             (form.start, form.end, form.mask) = (range.start, range.end, mask);
+            form.same_letters = same_letters;
         }
         self.used += 1;
         index
@@ -164,7 +176,7 @@ impl Forms {
             (transformation.apply)(before, &mut changed);
             work.charge(before.len(), work::PER_TRANSFORMED_BYTE);
             if *before != *changed {
-                form = self.keep(&changed);
+                form = self.keep(&changed, transformation.only_case.then_some(parent));
             }
             self.changed = changed;
         }
@@ -174,33 +186,36 @@ impl Forms {
         (form, form == parent)
     }
 
-    fn keep(&mut self, changed: &[u8]) -> usize {
+    fn keep(&mut self, changed: &[u8], same_as: Option<usize>) -> usize {
         let start = self.text.len();
         self.text.extend_from_slice(changed);
-        self.push(start..self.text.len(), ByteMask::of(changed))
+        let same = same_as.and_then(|form| self.forms.get(form)).map(|form| form.same_letters);
+        let same = same.unwrap_or(self.used);
+        self.push(start..self.text.len(), ByteMask::of(changed), same)
     }
 
     /// Leaves only the rules that the form could match.
     fn narrow(&mut self, form: usize, raw: &[u8], program: &Program, work: &mut Work) {
-        let Some(mut known) = self.forms.get_mut(form).map(std::mem::take) else { return };
+        let Some(known) = self.forms.get(form) else { return };
+        let (mask, same_letters) = (known.mask, known.same_letters);
         let prefilter = &program.prefilter;
-        self.bits.retain(|rule| prefilter.allows(rule, &known.mask));
-        if self.bits.intersects(prefilter.needs_literal()) {
-            let by_literal = known.by_literal.get_or_insert_with(|| {
-                let mut bits = known.spare.take().unwrap_or_default();
-                let bytes = match form {
-                    RAW => raw,
-                    _ => self.text.get(known.start..known.end).unwrap_or_default(),
-                };
-                work.charge(bytes.len(), work::PER_SEARCHED_BYTE);
-                prefilter.by_literal(bytes, &mut bits);
-                bits
-            });
-            self.bits.intersect_with(by_literal);
+        self.bits.retain(|rule| prefilter.allows(rule, &mask));
+        if !self.bits.intersects(prefilter.needs_literal()) {
+            return;
         }
-        if let Some(slot) = self.forms.get_mut(form) {
-            *slot = known;
-        }
+        let span = self.span(same_letters);
+        let Some(known) = self.forms.get_mut(same_letters) else { return };
+        let by_literal = known.by_literal.get_or_insert_with(|| {
+            let mut bits = known.spare.take().unwrap_or_default();
+            let bytes = match span {
+                FormSpan::Value => raw,
+                FormSpan::Text { start, end } => self.text.get(start..end).unwrap_or_default(),
+            };
+            work.charge(bytes.len(), work::PER_SEARCHED_BYTE);
+            prefilter.by_literal(bytes, &mut bits);
+            bits
+        });
+        self.bits.intersect_with(by_literal);
     }
 }
 

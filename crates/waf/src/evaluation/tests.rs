@@ -175,6 +175,7 @@ fn bodies_are_arguments_in_phase_2() {
 /// The Core Rule Set as it is; `TIDEGATE_CRS` names its folder.
 #[test]
 #[ignore = "needs a checkout of the Core Rule Set"]
+#[expect(clippy::disallowed_methods, reason = "a test's input is named by its caller")]
 fn the_core_rule_set_refuses_an_attack() {
     let folder = std::env::var("TIDEGATE_CRS").unwrap();
     let crs = CrsSource { path: folder.into(), setup: None };

@@ -10,7 +10,6 @@ mod variable;
 
 pub(crate) use selector::Selector;
 pub use selector::reference;
-pub(crate) use variable::UnknownVariable;
 
 /// A kind of value. Its number is its bit in a [`TargetSet`]; the SecLang variable of the same
 /// name says what it holds, where none else is told.
@@ -124,7 +123,6 @@ pub(crate) enum Target {
 }
 
 impl Target {
-    pub(crate) const COUNT: usize = Self::ALL.len();
     pub(crate) const ALL: [Self; 96] = [
         Self::ArgsCombinedSize,
         Self::ArgsGet,

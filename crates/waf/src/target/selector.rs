@@ -40,13 +40,6 @@ pub fn reference() -> impl Iterator<Item = (&'static str, &'static str)> {
     ROWS.into_iter().map(|(name, summary, _)| (name, summary))
 }
 
-impl TargetSet {
-    /// Every kind that a YAML rule can name.
-    pub(crate) fn of_words() -> Self {
-        ROWS.iter().fold(Self::default(), |set, (_, _, targets)| set.union(Self::of(targets)))
-    }
-}
-
 /// The most particular word for a kind.
 pub(super) fn word(target: Target) -> Option<&'static str> {
     let rows = ROWS.iter().filter(|(_, _, targets)| targets.contains(&target));
