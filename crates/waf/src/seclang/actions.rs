@@ -67,6 +67,7 @@ pub(super) const NAMES: [&str; 47] = [
 ];
 
 /// Reads an action that stands for itself; `None` for those that the rule as a whole has.
+#[expect(clippy::cognitive_complexity, reason = "a table of actions, one arm each")]
 pub(super) fn parse(action: &RawAction) -> Result<Parsed, String> {
     let value = || {
         let value = action.value.as_deref().filter(|value| !value.is_empty());
@@ -210,6 +211,7 @@ const CTLS: [&str; 21] = [
     "forceResponseBodyVariable",
 ];
 
+#[expect(clippy::cognitive_complexity, reason = "a table of controls, one arm each")]
 fn ctl(text: &str) -> Result<Parsed, String> {
     let (name, value) = text.split_once('=').ok_or("`ctl` needs a `=`")?;
     let (name, value) = (name.trim(), value.trim());

@@ -46,7 +46,7 @@ const NAMES: [&str; 13] = [
 
 impl Reader {
     /// Takes one directive.
-    pub(super) fn directive(&mut self, directive: Directive, place: Place, folder: &Arc<PathBuf>) {
+    pub(super) fn directive(&mut self, directive: Directive, place: &Place, folder: &Arc<PathBuf>) {
         let Directive { name, words, .. } = directive;
         let known = name.to_ascii_lowercase();
         if known != "secrule" && known != "secaction" {
@@ -68,33 +68,33 @@ impl Reader {
             }
             ("secdefaultaction", [actions]) => self.default_action(actions),
             ("secruleremovebyid", ids @ [_, ..]) => id_ranges(ids).map(|ids| {
-                self.update(&place, Rules::Ids(ids, 0), Change::Remove);
+                self.update(place, Rules::Ids(ids, 0), Change::Remove);
             }),
             ("secruleremovebymsg", [msg]) => {
-                self.update(&place, Rules::Msg(Pattern::new(msg)), Change::Remove);
+                self.update(place, Rules::Msg(Pattern::new(msg)), Change::Remove);
                 Ok(())
             }
             ("secruleremovebytag", [tag]) => {
-                self.update(&place, Rules::Tag(Pattern::new(tag)), Change::Remove);
+                self.update(place, Rules::Tag(Pattern::new(tag)), Change::Remove);
                 Ok(())
             }
             ("secruleupdatetargetbyid", [ids, targets @ ..]) => {
-                id_and_link(ids).and_then(|rules| self.targets(&place, rules, targets))
+                id_and_link(ids).and_then(|rules| self.targets(place, rules, targets))
             }
             ("secruleupdatetargetbymsg", [msg, targets @ ..]) => {
-                self.targets(&place, Rules::Msg(Pattern::new(msg)), targets)
+                self.targets(place, Rules::Msg(Pattern::new(msg)), targets)
             }
             ("secruleupdatetargetbytag", [tag, targets @ ..]) => {
-                self.targets(&place, Rules::Tag(Pattern::new(tag)), targets)
+                self.targets(place, Rules::Tag(Pattern::new(tag)), targets)
             }
-            ("secruleupdateactionbyid", [ids, actions]) => self.actions(&place, ids, actions),
+            ("secruleupdateactionbyid", [ids, actions]) => self.actions(place, ids, actions),
             (rules, words) if NAMES.iter().any(|name| name.eq_ignore_ascii_case(rules)) => {
                 Err(format!("`{name}` cannot take {} words", words.len()))
             }
             _ => match engine::directive(&known, &words, &mut self.engine) {
                 Some(Ok(None)) => Ok(()),
                 Some(Ok(Some(note))) => {
-                    self.report.note(&place, format!("`{name}` has no effect: {note}"));
+                    self.report.note(place, format!("`{name}` has no effect: {note}"));
                     Ok(())
                 }
                 Some(Err(error)) => Err(format!("`{name}`: {error}")),
@@ -102,7 +102,7 @@ impl Reader {
             },
         };
         if let Err(message) = done {
-            self.report.error(&place, message);
+            self.report.error(place, message);
         }
     }
 

@@ -96,7 +96,7 @@ impl Loader<'_> {
                             _ => self.reader.report.error(&place, "it takes one path"),
                         }
                     } else {
-                        self.reader.directive(directive, place, &folder);
+                        self.reader.directive(directive, &place, &folder);
                     }
                 }
             }

@@ -39,7 +39,7 @@ pub(super) struct Update {
 }
 
 /// Applies all updates in their order, and tells of those that are about no rule.
-pub(super) fn apply(updates: &[Update], items: &mut Vec<RawItem>, report: &mut Report) {
+pub(super) fn apply(updates: &[Update], items: &mut [RawItem], report: &mut Report) {
     let mut removed = vec![false; items.len()];
     for update in updates {
         let (mut earlier, mut later) = (Vec::new(), Vec::new());

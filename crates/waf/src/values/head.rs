@@ -152,7 +152,7 @@ fn collect_user(arena: &mut Arena, authorization: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
+    use tidegate_core::Clock;
 
     use super::*;
 
@@ -169,7 +169,7 @@ mod tests {
             path: "/",
             client: [192, 0, 2, 1].into(),
             secure: true,
-            received_at: Instant::now(),
+            received_at: Clock::System.now(),
         };
         let mut arena = Arena::of_everything();
         collect(&mut arena, &request, &RequestFacts::default());

@@ -142,6 +142,7 @@ impl Arena {
         }
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "numbers are copied")]
     pub(crate) fn set_number(&mut self, target: Target, number: impl ToString) {
         if self.wanted.contains(target) {
             self.set(target, number.to_string().as_bytes());
