@@ -121,7 +121,7 @@ impl Policy {
             work: WORK_BUDGET,
             always,
             variables: Tx::new(&program.slots),
-            settings: Vec::new(),
+            settings: program.settings(&tx_of(settings)),
             plans,
             exclusions,
             rules,
@@ -311,6 +311,15 @@ fn chosen_rules(
         }
     }
     (!exclusion.rules.is_empty() || !exclusion.tags.is_empty()).then_some(chosen)
+}
+
+/// What the settings say to CRS, by the names of its variables.
+fn tx_of(settings: &WafSettings) -> Vec<(&'static str, u32)> {
+    let mut values = Vec::new();
+    if let Some(threshold) = settings.threshold {
+        values.push(("inbound_anomaly_score_threshold", threshold));
+    }
+    values
 }
 
 fn enabled(rules: &RuleSet, sensitivity: u8, disabled: &RuleBits) -> RuleBits {

@@ -58,6 +58,14 @@ pub(crate) struct Program {
 }
 
 impl Program {
+    /// The slots of these variables of TX with their values; those that no rule knows are left out.
+    pub(crate) fn settings(&self, values: &[(&str, u32)]) -> Vec<(Slot, Box<[u8]>)> {
+        let slot = |(name, value): &(&str, u32)| {
+            Some((self.slots.find(name)?, value.to_string().into_bytes().into()))
+        };
+        values.iter().filter_map(slot).collect()
+    }
+
     pub(crate) fn rules_of(&self, stage: Stage) -> Range<usize> {
         self.stages.get(stage as usize).cloned().unwrap_or_default()
     }

@@ -12,7 +12,7 @@ use rustc_hash::FxHashMap;
 
 use crate::operators::Operator;
 use crate::program::{self, Program};
-use crate::seclang::ast;
+use crate::seclang::{self, SecLangSources, ast};
 use crate::target::Selector;
 use crate::transformations::Transformation;
 
@@ -99,10 +99,19 @@ impl RuleSet {
         Self::assemble(files, None)
     }
 
-    /// Compiles YAML rules and SecLang rules into one set.
+    /// Compiles YAML rules together with the files of SecLang that `sources` names.
     ///
     /// # Errors
     /// All mistakes of all files, each with its file, line and rule.
+    pub fn with_seclang(
+        files: &[RuleFile],
+        sources: &SecLangSources,
+    ) -> Result<Arc<Self>, RuleErrors> {
+        let loaded = seclang::load(sources)?;
+        Self::assemble(files, Some(&loaded.rules))
+    }
+
+    /// Compiles rules that were read into one set.
     pub(crate) fn assemble(
         files: &[RuleFile],
         seclang: Option<&ast::Rules>,
