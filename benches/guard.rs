@@ -158,6 +158,7 @@ fn event(client: IpAddr) -> Event<'static> {
         overhead: Some(Duration::from_micros(45)),
         upstream_reused: true,
         waf: None,
+        waf_shadow: None,
         dry_run_limits: &[],
     }
 }

@@ -92,6 +92,7 @@ fn a_client_that_leaves_cancels_both() {
 
 /// Sends `ask` through the exchange, and expects the answer of the ordinary one.
 #[track_caller]
+#[expect(clippy::needless_pass_by_value, reason = "replies are written in place")]
 fn check_alike(ask: &Ask, reply: Reply) {
     let answer = |policy: &str| {
         let origin = Origin::start(reply.clone());

@@ -42,7 +42,7 @@ fn a_shadow_sees_bodies_where_the_firewall_itself_is_off() {
     let gateway = with_policy(origin.address(), "{ waf: { mode: off, shadow: {} } }");
     let ask = Ask::new("POST", "/")
         .field("Content-Type", "application/x-www-form-urlencoded")
-        .body(&ATTACK[2..]);
+        .body(ATTACK.trim_start_matches("/?"));
     assert_eq!(ask.send(gateway.address()).status, 200);
     let line = gateway.logged(|line| line["waf_shadow"]["blocked"] == true);
     assert!(line["waf"].is_null(), "{line}");

@@ -247,6 +247,7 @@ fn listeners_and_limits_of_the_wrong_shape() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of what can be wrong")]
 fn routes_of_the_wrong_shape() {
     check(
         "routes: [{ path: /, to: api, waf: { mode: on } }]",
@@ -329,6 +330,7 @@ fn routes_of_the_wrong_shape() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of what can be wrong")]
 fn upstreams_of_the_wrong_shape() {
     check(
         "upstreams: { api: { endpoints: [] } }",
