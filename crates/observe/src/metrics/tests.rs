@@ -115,8 +115,7 @@ fn a_status_out_of_range_is_no_answer() {
 #[test]
 fn the_firewall_is_counted_by_rule_and_by_outcome() {
     let metrics = metrics();
-    let found =
-        |rule| WafMatch { rule, score: 5, ..WafMatch::default() };
+    let found = |rule| WafMatch { rule, score: 5, ..WafMatch::default() };
     let mut waf = WafSummary {
         score: 10,
         blocked: true,

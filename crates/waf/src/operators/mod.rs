@@ -1,8 +1,6 @@
 //! What a rule asks of a value. To add an operator to the YAML rules, write one file that
 //! implements [`Operator`] and add one row to [`OPERATORS`]; those of SecLang are in [`seclang`].
 
-#![allow(dead_code, reason = "the program that asks for all of SecLang is being written")]
-
 mod captures;
 mod contains;
 mod equals;

@@ -2,8 +2,6 @@
 //! transformation to the YAML rules, write one file and add one row to [`TRANSFORMATIONS`]; those of
 //! SecLang are in [`seclang`].
 
-#![allow(dead_code, reason = "the program that asks for all of SecLang is being written")]
-
 mod base64_decode;
 mod compress_whitespace;
 mod css_decode;
