@@ -17,6 +17,7 @@ const MAX_LINES: usize = 600;
 /// Our rooms, and which of our rooms each may use (`docs/architecture.md`).
 const ROOMS: &[(&str, &[&str])] = &[
     ("tidegate-core", &[]),
+    ("tidegate-audit", &["tidegate-core"]),
     ("tidegate-waf", &["tidegate-core"]),
     ("tidegate-guard", &["tidegate-core"]),
     ("tidegate-traffic", &["tidegate-core"]),
@@ -24,6 +25,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "tidegate-engine",
         &[
+            "tidegate-audit",
             "tidegate-core",
             "tidegate-guard",
             "tidegate-observe",
@@ -34,6 +36,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "tidegate-proxy",
         &[
+            "tidegate-audit",
             "tidegate-core",
             "tidegate-engine",
             "tidegate-guard",
@@ -42,13 +45,14 @@ const ROOMS: &[(&str, &[&str])] = &[
             "tidegate-waf",
         ],
     ),
-    ("tidegate", &["tidegate-core", "tidegate-engine", "tidegate-proxy"]),
+    ("tidegate", &["tidegate-audit", "tidegate-core", "tidegate-engine", "tidegate-proxy"]),
     ("tidegate-testkit", &["tidegate-core"]),
 ];
 
 /// Rooms that are tested, fuzzed and benchmarked without a server: synchronous, no network.
 const PURE: &[&str] = &[
     "tidegate-core",
+    "tidegate-audit",
     "tidegate-waf",
     "tidegate-guard",
     "tidegate-traffic",
