@@ -1,8 +1,16 @@
-//! An audit log that proves itself: what is recorded ([`mod@record`]), how it is stored, and how it
-//! is verified.
+//! An audit log that proves itself: a Merkle tree over records ([`mod@record`]), in the C2SP
+//! tlog-tiles layout, with signed checkpoints, so that what happened can be shown to somebody who
+//! trusts neither us nor the operator, with tools that nobody here wrote.
 //!
 //! The crate knows nothing of the gateway: it takes records and gives proofs.
 
+pub mod bundle;
+pub mod checkpoint;
+pub mod cosignature;
+pub mod hash;
+pub mod note;
 pub mod record;
+pub mod tile;
+pub mod tree;
 
 pub use record::{Kind, Record};
