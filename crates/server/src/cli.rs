@@ -54,7 +54,7 @@ pub(crate) enum Command {
     /// Print the JSON Schema of the configuration, for editors
     Schema,
     /// Have a running Tidegate read its configuration again; all or nothing
-    Reload(ReloadArgs),
+    Reload(AdminArgs),
     /// Start in front of a bundled origin, and print what to try
     Demo(DemoArgs),
     /// Print a completion script for a shell
@@ -102,9 +102,9 @@ pub(crate) struct CheckArgs {
     pub(crate) format: Format,
 }
 
-/// `tidegate reload`
+/// Which running Tidegate is asked.
 #[derive(Args, Debug)]
-pub(crate) struct ReloadArgs {
+pub(crate) struct AdminArgs {
     /// The admin listener of the running Tidegate
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9900")]
     pub(crate) admin: SocketAddr,

@@ -1,5 +1,6 @@
 //! The commands, a file each. To add one: a variant of `cli::Command`, a file here, a line below.
 
+mod admin_client;
 mod check;
 mod completions;
 mod demo;
