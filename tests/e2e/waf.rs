@@ -49,6 +49,18 @@ fn a_shadow_sees_bodies_where_the_firewall_itself_is_off() {
     assert_eq!(origin.received()[0].body, ATTACK.as_bytes()[2..]);
 }
 
+#[test]
+fn a_query_has_one_spelling_for_the_firewall_and_the_origin() {
+    let origin = Origin::start(Reply::ok("ok"));
+    let gateway = with_policy(origin.address(), "{ waf: {} }");
+    let response = Ask::new("POST", "/a?q=\"a<b\"").body("body").send(gateway.address());
+    assert_eq!(response.status, 200, "{}", response.text());
+    let received = &origin.received()[0];
+    assert_eq!((&*received.target, &*received.body), ("/a?q=%22a%3Cb%22", &b"body"[..]));
+    let attack = get(gateway.address(), "/?q=\"><script>alert(document.cookie)</script>");
+    assert_problem(&attack, 403, "waf_blocked");
+}
+
 #[track_caller]
 fn counts(gateway: &Gateway, name: &str, value: f64) {
     wait::until(name, || gateway.metric(name, &[ROUTE]) == Some(value));

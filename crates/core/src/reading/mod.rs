@@ -19,6 +19,9 @@
 //!   percent-encoded in the path and left alone in the query.
 //! - Dot segments are resolved (RFC 3986 §5.2.4), but a path that climbs above its root is refused
 //!   instead of cut. `..;x` is refused: servlet containers strip the parameter and then climb.
+//! - `"`, `<` and `>` in a query, which browsers' scripts and attackers send raw, are percent-encoded
+//!   before anybody parses the head ([`encode_query`]): the parser refuses them. HTTP/2's refuses
+//!   them too, and nobody can spell them for it.
 //! - A path's percent signs must each start a valid triplet; the query belongs to the application
 //!   and may hold stray ones, as every browser sends them.
 //! - A field name with an underscore is refused: CGI-like upstreams read `X_A` as `X-A`.
@@ -148,6 +151,14 @@ pub fn check_http1_head(wire: &[u8], rules: &ReadingRules) -> Result<Framing, Re
     target::check_bytes(head.target)?;
     let upgrade = head.fields.finish(head.protocol(), head.method)?;
     Ok(head.fields.framing(upgrade))
+}
+
+/// The head with each raw `"`, `<` and `>` of its query percent-encoded, as the WHATWG URL standard
+/// spells a query (its query percent-encode set); `None` if there is none. `wire` must have passed
+/// [`check_http1_head`].
+#[must_use]
+pub fn encode_query(wire: &[u8]) -> Option<Vec<u8>> {
+    target::encode_query(wire)
 }
 
 /// Reads an HTTP/1 head. `raw` is the head as received, from the request line to the empty line;

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use http::{Method, Uri};
-use memchr::{memchr, memchr2};
+use memchr::{memchr, memchr2, memchr3};
 
 use super::Refusal;
 use super::host::{self, Authority};
@@ -73,6 +73,28 @@ pub(super) fn check_bytes(target: &[u8]) -> Result<(), Refusal> {
         return Err(Refusal::malformed("a byte outside of visible ASCII in the target"));
     }
     Ok(())
+}
+
+/// `wire` with the bytes of the query's encode set in triplets, if its request line has any.
+pub(super) fn encode_query(wire: &[u8]) -> Option<Vec<u8>> {
+    // The line that may be empty before the request line has none of them.
+    let start = wire.iter().position(|byte| !matches!(byte, b'\r' | b'\n'))?;
+    let end = start + memchr(b'\r', wire.get(start..)?)?;
+    let first = memchr3(b'"', b'<', b'>', wire.get(start..end)?)?;
+    let query = start + memchr(b'?', wire.get(start..end)?)?;
+    let (before, line) = wire.get(..end)?.split_at_checked(query.max(start + first))?;
+    let mut encoded = Vec::with_capacity(wire.len() + 64);
+    encoded.extend_from_slice(before);
+    for byte in line {
+        match byte {
+            b'"' => encoded.extend_from_slice(b"%22"),
+            b'<' => encoded.extend_from_slice(b"%3C"),
+            b'>' => encoded.extend_from_slice(b"%3E"),
+            other => encoded.push(*other),
+        }
+    }
+    encoded.extend_from_slice(wire.get(end..)?);
+    Some(encoded)
 }
 
 /// Reads the pseudo-fields of an HTTP/2 request (RFC 9113 §8.3.1).

@@ -67,6 +67,25 @@ fn clean_heads_pass() {
     check("GET /a|b{c}?\\ HTTP/1.1\r\nHost: a\r\n\r\n", Ok(("a", "/a%7Cb%7Bc%7D")));
 }
 
+/// WHATWG URL, section 1.3: the query percent-encode set.
+#[test]
+fn what_browsers_encode_in_a_query_is_encoded() {
+    #[track_caller]
+    fn check(line: &str, encoded: Option<&str>) {
+        let head =
+            |line: &str| format!("{line} HTTP/1.1\r\nHost: a\r\nX: ?\"<>\r\n\r\n").into_bytes();
+        let expected = encoded.map(head);
+        assert_eq!(encode_query(&head(line)), expected, "{line}");
+    }
+    check("GET /a?b=\"<c>\"", Some("GET /a?b=%22%3Cc%3E%22"));
+    check("\r\nGET /?<", Some("\r\nGET /?%3C"));
+    check("GET http://a/?x?>=%zz'`{", Some("GET http://a/?x?%3E=%zz'`{"));
+    check("GET /a?b=%22", None);
+    // A path is the parser's and ours to judge.
+    check("GET /<a>", None);
+    check("GET /<a>?b", Some("GET /<a>?b"));
+}
+
 #[test]
 fn lines_end_in_cr_lf_and_hold_no_control_bytes() {
     let ambiguous = Reason::AmbiguousRequest;

@@ -25,7 +25,9 @@ use pingora_core::protocols::{
     TimingDigest, UniqueID, UniqueIDType,
 };
 use pingora_http::ResponseHeader;
-use tidegate_core::reading::{ChunkedBody, Framing, ReadingRules, Refusal, check_http1_head};
+use tidegate_core::reading::{
+    ChunkedBody, Framing, ReadingRules, Refusal, check_http1_head, encode_query,
+};
 use tidegate_engine::settings::LimitsSettings;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::Instant;
@@ -142,6 +144,7 @@ impl ClientStream {
                 let head = self.received.get(..end).unwrap_or_default();
                 // Pingora repairs some broken heads; this one is judged before it does.
                 let framing = check_http1_head(head, rules).map_err(HeadError::Refused)?;
+                let end = encode_query(head).map_or(end, |head| self.respell(end, &head));
                 self.body_pace = BodyPace::default();
                 self.send_pace = Pace::default();
                 self.window = match framing {
@@ -156,6 +159,14 @@ impl ClientStream {
             }
             self.receive().await?;
         }
+    }
+
+    /// Puts `head` in the place of the first `end` bytes; where the head ends now.
+    fn respell(&mut self, end: usize, head: &[u8]) -> usize {
+        let body = self.received.split_off(end);
+        self.received = BytesMut::from(head);
+        self.received.extend_from_slice(&body);
+        head.len()
     }
 
     /// Whether the connection starts with HTTP/2's preface (RFC 9113 §3.4); reads up to its 24
