@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::request::Parts;
 use tidegate_core::{Clock, Request};
-use tidegate_engine::{Config, Snapshot, admit};
+use tidegate_engine::{Config, RequestFacts, Snapshot, admit};
 
 /// A configuration with this many routes, every second one with limits and firewall.
 fn text(routes: usize) -> String {
@@ -60,7 +60,9 @@ fn admission(c: &mut Criterion) {
             secure: true,
             received_at: now,
         };
-        group.bench_function(name, |b| b.iter(|| black_box(admit(&snapshot, &request).is_ok())));
+        group.bench_function(name, |b| {
+            b.iter(|| black_box(admit(&snapshot, &request, &RequestFacts::default()).is_ok()))
+        });
     }
     group.finish();
 }

@@ -13,3 +13,4 @@ pub use config::{Config, ConfigError, ConfigErrors};
 pub use pipeline::{Admitted, admit};
 pub use settings::Settings;
 pub use snapshot::Snapshot;
+pub use tidegate_waf::RequestFacts;

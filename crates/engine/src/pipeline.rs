@@ -11,22 +11,26 @@ use tidegate_core::event::WafSummary;
 use tidegate_core::{Denial, Reason, Request};
 use tidegate_guard::rate::{RATE_LIMIT, RATE_LIMIT_POLICY};
 use tidegate_traffic::Lookup;
-use tidegate_waf::{Inspection, Verdict};
+use tidegate_waf::{Inspection, RequestFacts, Verdict};
 
 use crate::snapshot::{Route, Snapshot};
 
-/// Decides about a request's head. A route with a body to inspect says so in
+/// Decides about a request's head; `facts` are what the firewall may know beyond it. A route with a body to inspect says so in
 /// [`Admitted::body_cap`].
 ///
 /// # Errors
 ///
 /// The first stage's refusal, with what was known by then.
-pub fn admit(snapshot: &Snapshot, request: &Request<'_>) -> Result<Admitted, Box<Refused>> {
+pub fn admit(
+    snapshot: &Snapshot,
+    request: &Request<'_>,
+    facts: &RequestFacts<'_>,
+) -> Result<Admitted, Box<Refused>> {
     let (route, matched_len) = find_route(snapshot, request)?;
     let mut admitted = Admitted::new(route, matched_len);
     admitted.check_address(request)?;
     admitted.take_tokens(request)?;
-    admitted.inspect_head(request)?;
+    admitted.inspect_head(request, facts)?;
     Ok(admitted)
 }
 
@@ -112,6 +116,14 @@ impl Admitted {
         }
     }
 
+    /// Tells the firewall that the exchange is over, for the rules that only take note of it. Call
+    /// it once, however the request ends.
+    pub fn finish(&mut self) {
+        for inspection in [&mut self.inspection, &mut self.shadow].into_iter().flatten() {
+            inspection.finish();
+        }
+    }
+
     /// What the web application firewall found so far; `None` if nothing.
     #[must_use]
     pub fn waf_summary(&self) -> Option<WafSummary> {
@@ -137,8 +149,9 @@ impl Admitted {
         self.limits.iter().map(|(left, policy)| (left, policy)).flat_map(fields)
     }
 
-    fn check_address(&self, request: &Request<'_>) -> Result<(), Box<Refused>> {
-        self.route.addresses.check(request.client).map_err(|denied| self.refuse(denied.into()))
+    fn check_address(&mut self, request: &Request<'_>) -> Result<(), Box<Refused>> {
+        let checked = self.route.addresses.check(request.client);
+        checked.map_err(|denied| self.refuse(denied.into()))
     }
 
     fn take_tokens(&mut self, request: &Request<'_>) -> Result<(), Box<Refused>> {
@@ -158,18 +171,22 @@ impl Admitted {
         Ok(())
     }
 
-    fn inspect_head(&mut self, request: &Request<'_>) -> Result<(), Box<Refused>> {
+    fn inspect_head(
+        &mut self,
+        request: &Request<'_>,
+        facts: &RequestFacts<'_>,
+    ) -> Result<(), Box<Refused>> {
         let Route { waf, waf_shadow, .. } = &*self.route;
         if !waf_shadow.is_off() {
             let shadow = self.shadow.insert(waf_shadow.begin());
-            let (Verdict::Pass | Verdict::Block(_)) = shadow.head(request);
+            let (Verdict::Pass | Verdict::Block(_)) = shadow.head_with(request, facts);
             self.body_cap = waf_shadow.wants_body(request);
         }
         if waf.is_off() {
             return Ok(());
         }
         let inspection = self.inspection.insert(waf.begin());
-        match inspection.head(request) {
+        match inspection.head_with(request, facts) {
             Verdict::Pass => {
                 self.body_cap = self.body_cap.max(waf.wants_body(request));
                 Ok(())
@@ -178,7 +195,8 @@ impl Admitted {
         }
     }
 
-    fn refuse(&self, denial: Denial) -> Box<Refused> {
+    fn refuse(&mut self, denial: Denial) -> Box<Refused> {
+        self.finish();
         Box::new(Refused {
             denial,
             route: Some(Arc::clone(&self.route)),

@@ -10,7 +10,7 @@ use http::{HeaderMap, Method};
 use tidegate_core::clock::ManualClock;
 use tidegate_core::{Clock, Reason, Request};
 use tidegate_engine::pipeline::Refused;
-use tidegate_engine::{Admitted, Config, Snapshot, admit};
+use tidegate_engine::{Admitted, Config, RequestFacts, Snapshot, admit};
 
 const EDGE: &str = "
 listeners: [{ address: 127.0.0.1:8080 }]
@@ -59,7 +59,9 @@ impl Client {
         (method, target): (Method, &str),
         client: &str,
     ) -> Result<Admitted, Box<Refused>> {
-        admit(snapshot, &self.request(&head(method, target), client.parse().unwrap_or(NOBODY)))
+        let head = head(method, target);
+        let request = self.request(&head, client.parse().unwrap_or(NOBODY));
+        admit(snapshot, &request, &RequestFacts::default())
     }
 
     fn get(&self, snapshot: &Snapshot, target: &str) -> Result<Admitted, Box<Refused>> {
@@ -162,7 +164,9 @@ fn the_body_is_inspected_where_the_firewall_is_on() {
     let request = http::Request::post("/guarded").header("content-length", "30");
     let request = request.header("content-type", "application/x-www-form-urlencoded");
     let (head, ()) = request.body(()).unwrap().into_parts();
-    let mut admitted = admit(&snapshot, &client.request(&head, [192, 0, 2, 1].into())).unwrap();
+    let mut admitted =
+        admit(&snapshot, &client.request(&head, [192, 0, 2, 1].into()), &RequestFacts::default())
+            .unwrap();
     assert!(admitted.body_cap().is_some_and(|cap| cap >= 1024));
     let form = b"id=1'+OR+'1'='1'+--+";
     let denial =

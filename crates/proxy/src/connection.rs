@@ -32,6 +32,8 @@ pub(crate) struct Connection {
     pub(crate) peer: SocketAddr,
     /// The negotiated TLS version, if encrypted.
     pub(crate) tls: Option<&'static str>,
+    /// The address that the connection came in on, if the system says so.
+    pub(crate) local: Option<SocketAddr>,
     opened: Instant,
     /// Microseconds after `opened`; 0 for none.
     deadline_micros: AtomicU64,
@@ -53,6 +55,7 @@ impl Connection {
             listener,
             peer,
             tls,
+            local: None,
             opened: Instant::now(),
             deadline_micros: AtomicU64::new(0),
             broken: AtomicU8::new(Broken::NOT),
@@ -61,6 +64,11 @@ impl Connection {
             metrics,
             _slot: slot,
         }
+    }
+
+    /// The same connection, come in on this address.
+    pub(crate) fn on(self, local: Option<SocketAddr>) -> Self {
+        Self { local, ..self }
     }
 
     /// The connection that a session's digest carries.

@@ -12,8 +12,8 @@ use pingora_proxy::Session;
 use tidegate_core::event::WafSummary;
 use tidegate_core::reading::Target;
 use tidegate_core::{Denial, Event, Reason, Request};
-use tidegate_engine::Admitted;
 use tidegate_engine::snapshot::{Route, Timeouts};
+use tidegate_engine::{Admitted, RequestFacts};
 use tidegate_observe::InFlight;
 use tidegate_traffic::Lease;
 use tidegate_traffic::retry::{Cause, RetryPermit};
@@ -158,6 +158,18 @@ impl Arrival {
     }
 }
 
+impl Arrival {
+    /// What the firewall may know beyond the request.
+    pub(crate) fn facts(&self) -> RequestFacts<'_> {
+        RequestFacts {
+            client_port: self.connection.peer.port(),
+            server: self.connection.local,
+            id: self.request_id.as_str(),
+            now: Some(self.time),
+        }
+    }
+}
+
 impl Context {
     pub(crate) fn timeouts(&self) -> Option<Timeouts> {
         self.route.as_ref().map(|route| route.timeouts)
@@ -214,6 +226,9 @@ impl Context {
     /// Completes what this knows with what the session knows, and records it, once.
     fn emit<'a>(&'a mut self, complete: impl FnOnce(Event<'a>) -> Event<'a>) {
         self.recorded = true;
+        if let Some(admitted) = &mut self.admitted {
+            admitted.finish();
+        }
         let Some(arrival) = &self.arrival else { return };
         let edge = &arrival.edge;
         let found = self.admitted.as_ref().and_then(Admitted::waf_summary);

@@ -66,7 +66,7 @@ impl Gateway {
         self.arrive(session, ctx)?;
         let Some(arrival) = &ctx.arrival else { return Err(Denial::new(Reason::Internal).into()) };
         let request = arrival.request(session.req_header());
-        let admitted = match admit(&arrival.live.snapshot, &request) {
+        let admitted = match admit(&arrival.live.snapshot, &request, &arrival.facts()) {
             Ok(admitted) => admitted,
             Err(refused) => return Err(note(*refused, ctx).into()),
         };

@@ -237,8 +237,9 @@ impl Door {
             Some(slot) => slot,
             None => self.protocols.edge().connections().open(client.ip())?,
         };
+        let local = stream.local_addr().ok();
         let Some(tls) = &reception.tls else {
-            let connection = self.connection(client, None, slot);
+            let connection = self.connection(client, None, slot).on(local);
             let transport = Transport::Plain(stream);
             return Ok(Ready { transport, connection, http2: false, h2c: reception.h2c });
         };
@@ -250,7 +251,7 @@ impl Door {
         let session = stream.get_ref().1;
         let version = session.protocol_version().map(version_name);
         let http2 = session.alpn_protocol() == Some(b"h2");
-        let connection = self.connection(client, version, slot);
+        let connection = self.connection(client, version, slot).on(local);
         let transport = Transport::Tls(Box::new(stream));
         Ok(Ready { transport, connection, http2, h2c: false })
     }

@@ -61,7 +61,12 @@ impl Inspection {
     /// [`crate::Policy::wants_body`] wants no body. A body that says it is beyond the limit is
     /// refused here already.
     pub fn head(&mut self, request: &Request<'_>) -> Verdict {
-        self.running.as_mut().map_or(Verdict::Pass, |running| running.head(request))
+        self.head_with(request, &RequestFacts::default())
+    }
+
+    /// As [`Self::head`], with what else the caller knows of the request.
+    pub fn head_with(&mut self, request: &Request<'_>, facts: &RequestFacts<'_>) -> Verdict {
+        self.running.as_mut().map_or(Verdict::Pass, |running| running.head(request, facts))
     }
 
     /// Inspects what was held back of the body (phase 2); `complete` says whether it is all. Call
@@ -133,7 +138,7 @@ impl Running {
         Some((&self.policy, self.evaluation.as_mut()?))
     }
 
-    fn head(&mut self, request: &Request<'_>) -> Verdict {
+    fn head(&mut self, request: &Request<'_>, facts: &RequestFacts<'_>) -> Verdict {
         let limit = self.policy.body_limit as u64;
         let length = content_length(request.headers());
         if self.policy.over_limit == OverLimit::Block && limit > 0 && length > Some(limit) {
@@ -142,7 +147,7 @@ impl Running {
         self.body_done = self.policy.wants_body(request).is_none();
         let whole = self.body_done;
         let Some((policy, evaluation)) = self.parts() else { return Verdict::Pass };
-        head::collect(&mut evaluation.arena, request, &RequestFacts::default());
+        head::collect(&mut evaluation.arena, request, facts);
         evaluation.search(policy);
         evaluation.run(policy, Stage::RequestHead);
         evaluation.run_values(policy);

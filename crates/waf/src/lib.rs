@@ -42,6 +42,7 @@ pub use policy::Policy;
 pub use rules::{RuleError, RuleErrors, RuleFile, RuleSet, RuleSummary};
 pub use seclang::{CrsSource, SecLangSources, check_seclang};
 pub use settings::{BodySettings, ExclusionSettings, Mode, OverLimit, ShadowSettings, WafSettings};
+pub use values::RequestFacts;
 
 /// The operators, transformations and targets that a rule can name, as rows of name and summary,
 /// for the reference documentation.

@@ -8,15 +8,15 @@ use crate::target::Target;
 
 /// What the caller knows of a request beyond its message. All of it is optional.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct RequestFacts<'a> {
+pub struct RequestFacts<'a> {
     /// The port that the client's connection comes from.
-    pub(crate) client_port: u16,
+    pub client_port: u16,
     /// The address that the connection came in on.
-    pub(crate) server: Option<SocketAddr>,
+    pub server: Option<SocketAddr>,
     /// The request's id.
-    pub(crate) id: &'a str,
+    pub id: &'a str,
     /// The wall clock; the `TIME` variables are in UTC.
-    pub(crate) now: Option<SystemTime>,
+    pub now: Option<SystemTime>,
 }
 
 const TIMES: [Target; 9] = [

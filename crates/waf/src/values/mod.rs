@@ -10,7 +10,7 @@ pub(crate) mod urlencoded;
 
 use std::ops::Range;
 
-pub(crate) use facts::RequestFacts;
+pub use facts::RequestFacts;
 
 use crate::mask::ByteMask;
 use crate::target::{Target, TargetSet};
