@@ -93,6 +93,8 @@ pub struct WafSummary {
     pub blocked: bool,
     /// Whether the route only detects.
     pub detect_only: bool,
+    /// Of what the request had more than is inspected, `work` or `values`, if it had.
+    pub exceeded: Option<&'static str>,
     /// The matches, in the order of the rules, bounded by the engine.
     pub matches: Vec<WafMatch>,
 }

@@ -39,5 +39,5 @@ mod upstream_head;
 mod upstream_peer;
 
 use protocols::Protocols;
-pub use serve::{ConfigSource, OnReady, Ready, ServeError, ServeOptions, check, serve};
+pub use serve::{Checked, ConfigSource, OnReady, Ready, ServeError, ServeOptions, check, serve};
 pub use tidegate_observe::BuildInfo;

@@ -148,15 +148,26 @@ pub fn serve(options: ServeOptions) -> Result<(), ServeError> {
 ///
 /// # Errors
 /// Everything that is wrong with it.
-pub fn check(source: &ConfigSource) -> Result<Config, ServeError> {
+pub fn check(source: &ConfigSource) -> Result<Checked, ServeError> {
     let crypto = Crypto::install()?;
     check_trust_store()?;
     let config = source.load()?;
     let snapshot = Snapshot::compile(&config, None)?;
+    let notes = snapshot.notes().map(str::to_owned).collect();
     let mut found = life::receptions(&crypto, &snapshot).err().unwrap_or_default();
     let metrics = Metrics::new(BuildInfo { version: "", revision: "" });
     found.extend(Live::prepare(snapshot, &metrics, None).err().unwrap_or_default());
-    if found.is_empty() { Ok(config) } else { Err(config.errors(found).into()) }
+    if found.is_empty() { Ok(Checked { config, notes }) } else { Err(config.errors(found).into()) }
+}
+
+/// A configuration in which nothing is wrong.
+#[derive(Debug)]
+pub struct Checked {
+    /// Its settings.
+    pub config: Config,
+    /// What it names and has no effect here, or means less than its author may think; one line
+    /// each.
+    pub notes: Vec<String>,
 }
 
 /// Pingora panics over a trust store that it is pointed to and cannot read.

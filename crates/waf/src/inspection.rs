@@ -10,11 +10,11 @@ use tidegate_core::event::WafSummary;
 use tidegate_core::{Denial, Reason, Request};
 
 use crate::body;
-use crate::body::{BodyLimits, Processor};
+use crate::body::Processor;
 use crate::evaluation::{Decision, Evaluation};
 use crate::policy::{Compiled, content_length};
 use crate::program::Stage;
-use crate::settings::OverLimit;
+use crate::settings::{OnExceeded, OverLimit};
 use crate::values::{Arena, RequestFacts, head, response as response_values};
 
 /// Whether a request may go on.
@@ -91,8 +91,9 @@ impl Inspection {
         let program = &running.policy.rules.program;
         let wanted = !program.rules_of(Stage::ResponseBody).is_empty()
             && controls.response_body != Some(false)
-            && response_values::is_readable(head);
-        running.policy.response_body_limit.filter(|_| wanted)
+            && response_values::is_readable(head)
+            && running.policy.limits.response.takes(head);
+        running.policy.limits.response.body.filter(|_| wanted)
     }
 
     /// Inspects what was held back of the response's body (phase 4).
@@ -139,9 +140,9 @@ impl Running {
     }
 
     fn head(&mut self, request: &Request<'_>, facts: &RequestFacts<'_>) -> Verdict {
-        let limit = self.policy.body_limit as u64;
+        let limit = self.policy.limits.body as u64;
         let length = content_length(request.headers());
-        if self.policy.over_limit == OverLimit::Block && limit > 0 && length > Some(limit) {
+        if self.policy.limits.over_limit == OverLimit::Block && limit > 0 && length > Some(limit) {
             self.body_too_large = true;
         }
         self.body_done = self.policy.wants_body(request).is_none();
@@ -163,10 +164,11 @@ impl Running {
             return Verdict::Pass;
         }
         self.body_done = true;
-        let limit = self.policy.body_limit;
+        let limit = self.policy.limits.body;
         let complete = complete && bytes.len() <= limit;
-        let skipped = limit == 0 || !complete && self.policy.over_limit == OverLimit::Skip;
-        self.body_too_large |= !skipped && !complete && self.policy.over_limit == OverLimit::Block;
+        let skipped = limit == 0 || !complete && self.policy.limits.over_limit == OverLimit::Skip;
+        self.body_too_large |=
+            !skipped && !complete && self.policy.limits.over_limit == OverLimit::Block;
         let bytes = if skipped { b"" } else { bytes.get(..limit).unwrap_or(bytes) };
         let Some((policy, evaluation)) = self.parts() else { return Verdict::Pass };
         evaluation.collect_body(policy, content_type, (bytes, complete));
@@ -184,8 +186,12 @@ impl Running {
         if self.policy.detect_only {
             return Verdict::Pass;
         }
+        if let Some(what) = self.exceeded() {
+            let evidence = format!("waf.budget is spent: {what}; {}", evidence(evaluation));
+            return Verdict::Block(Denial::new(Reason::WafBlocked).with_evidence(evidence));
+        }
         if self.body_too_large {
-            let evidence = format!("body beyond waf.body.limit, {} bytes", self.policy.body_limit);
+            let evidence = format!("body beyond waf.body.limit, {} bytes", self.policy.limits.body);
             return Verdict::Block(Denial::new(Reason::BodyTooLarge).with_evidence(evidence));
         }
         if outcome.own_score < self.policy.threshold {
@@ -194,17 +200,27 @@ impl Running {
         Verdict::Block(Denial::new(Reason::WafBlocked).with_evidence(evidence(evaluation)))
     }
 
+    /// What was more than is inspected, if that leads to a refusal.
+    fn exceeded(&self) -> Option<&'static str> {
+        let exceeded = self.evaluation.as_ref()?.exceeded()?;
+        (self.policy.limits.on_exceeded == OnExceeded::Block).then_some(exceeded)
+    }
+
     fn summary(&self) -> Option<WafSummary> {
-        let outcome = &self.evaluation.as_ref()?.outcome;
-        if outcome.matches.is_empty() && outcome.decision.is_none() && !self.body_too_large {
+        let evaluation = self.evaluation.as_ref()?;
+        let (outcome, exceeded) = (&evaluation.outcome, evaluation.exceeded());
+        let quiet = outcome.matches.is_empty() && outcome.decision.is_none();
+        if quiet && exceeded.is_none() && !self.body_too_large {
             return None;
         }
         Some(WafSummary {
             score: outcome.score(),
             blocked: outcome.own_score >= self.policy.threshold
                 || outcome.decision.is_some()
+                || self.exceeded().is_some()
                 || self.body_too_large,
             detect_only: self.policy.detect_only,
+            exceeded,
             matches: outcome.matches.clone(),
         })
     }
@@ -233,7 +249,7 @@ impl Evaluation {
             } else {
                 (bytes, complete)
             };
-            body::process(&mut self.arena, processor, content_type, read, BodyLimits::default());
+            body::process(&mut self.arena, processor, content_type, read, policy.limits.parsing);
         }
         // What SecLang gave to no processor is read by the YAML rules' own lights.
         if processor.is_none() && !program.rules_of(Stage::Values).is_empty() {

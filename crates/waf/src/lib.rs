@@ -21,6 +21,7 @@ mod bits;
 mod body;
 mod evaluation;
 mod evidence;
+mod footprint;
 mod inspection;
 mod mask;
 mod operators;
@@ -28,7 +29,6 @@ mod policy;
 mod prefilter;
 mod program;
 mod rules;
-#[expect(dead_code, reason = "the configuration names no SecLang files yet")]
 mod seclang;
 #[cfg(test)]
 mod secrules;
@@ -41,7 +41,10 @@ pub use inspection::{Inspection, Verdict};
 pub use policy::Policy;
 pub use rules::{RuleError, RuleErrors, RuleFile, RuleSet, RuleSummary};
 pub use seclang::{CrsSource, SecLangSources, check_seclang};
-pub use settings::{BodySettings, ExclusionSettings, Mode, OverLimit, ShadowSettings, WafSettings};
+pub use settings::{
+    BodySettings, BudgetSettings, CrsSettings, ExclusionSettings, Mode, OnExceeded, OverLimit,
+    ResponseSettings, RuleIds, RuleSources, SecLangSettings, ShadowSettings, WafSettings,
+};
 pub use values::RequestFacts;
 
 /// The operators, transformations and targets that a rule can name, as rows of name and summary,

@@ -196,7 +196,7 @@ fn exclusions_tune_false_alarms_away() {
     assert_eq!(exclude(ExclusionSettings { targets: targets("query:q"), ..none.clone() }), None);
     let elsewhere = ExclusionSettings { targets: targets("query:p"), ..none.clone() };
     assert_eq!(exclude(elsewhere), Some(Reason::WafBlocked));
-    let other_rule = ExclusionSettings { rules: vec![2701], ..none.clone() };
+    let other_rule = ExclusionSettings { rules: vec![2701.into()], ..none.clone() };
     assert_eq!(exclude(other_rule), Some(Reason::WafBlocked));
     let here = ExclusionSettings { tags: targets("sqli"), targets: targets("args:q"), ..none };
     assert_eq!(exclude(here), None);
@@ -211,12 +211,12 @@ fn settings_that_make_no_sense_are_all_told() {
         exclude: Some(vec![
             ExclusionSettings::default(),
             ExclusionSettings {
-                rules: vec![1],
+                rules: vec![1.into()],
                 tags: vec!["sqly".into()],
                 targets: vec!["qery:q".into()],
             },
         ]),
-        body: Some(BodySettings { limit: Some(ByteSize::mib(1)), over_limit: None }),
+        body: Some(BodySettings { limit: Some(ByteSize::mib(17)), ..BodySettings::default() }),
         ..WafSettings::default()
     };
     let errors = Policy::compile(&settings, Arc::clone(&RULES)).unwrap_err();
@@ -237,7 +237,9 @@ fn settings_that_make_no_sense_are_all_told() {
 #[test]
 fn a_body_beyond_the_limit_is_what_the_setting_says() {
     let limited = |mode, over_limit| {
-        let body = BodySettings { limit: Some(ByteSize(16)), over_limit: Some(over_limit) };
+        let over_limit = Some(over_limit);
+        let body =
+            BodySettings { limit: Some(ByteSize(16)), over_limit, ..BodySettings::default() };
         policy(&WafSettings { mode: Some(mode), body: Some(body), ..WafSettings::default() })
     };
     let small = post("text/plain");

@@ -6,7 +6,7 @@ use super::sources::Sources;
 use super::tree::{Node, Value};
 
 /// The settings that name files; `*` stands for every key or element.
-const FILES: [&[&str]; 7] = [
+const FILES: &[&[&str]] = &[
     &["listeners", "*", "tls", "cert"],
     &["listeners", "*", "tls", "key"],
     &["listeners", "*", "tls", "certificates", "*", "cert"],
@@ -16,6 +16,13 @@ const FILES: [&[&str]; 7] = [
     &["access_log", "path"],
 ];
 
+/// The policies, each of which may have a firewall.
+const POLICIES: [&[&str]; 3] = [&["defaults"], &["policies", "*"], &["routes", "*", "(policy)"]];
+
+/// The settings of a firewall that name files.
+const OF_WAF: [&[&str]; 5] =
+    [&["crs"], &["crs", "path"], &["crs", "setup"], &["seclang", "*"], &["seclang", "*", "*"]];
+
 /// Among the settings of an upstream's TLS, those that name files.
 const UPSTREAM_TLS: [&str; 3] = ["ca", "cert", "key"];
 
@@ -23,6 +30,10 @@ const UPSTREAM_TLS: [&str; 3] = ["ca", "cert", "key"];
 pub(crate) fn resolve(root: &mut Node, sources: &Sources) {
     for pattern in FILES {
         walk(root, pattern, sources);
+    }
+    for (policy, file) in POLICIES.iter().flat_map(|policy| OF_WAF.map(|file| (*policy, file))) {
+        walk(root, &[policy, &["waf"], file].concat(), sources);
+        walk(root, &[policy, &["waf", "shadow"], file].concat(), sources);
     }
 }
 

@@ -9,11 +9,12 @@ mod files;
 mod listeners;
 mod policies;
 mod routes;
+mod rules;
 mod upstreams;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 use tidegate_core::SettingsError;
@@ -21,10 +22,10 @@ use tidegate_core::net::AddressSet;
 use tidegate_guard::RateLimit;
 use tidegate_traffic::zones::Locality;
 use tidegate_traffic::{Pool, Router};
-use tidegate_waf::RuleSet;
 
 use self::policies::Policies;
 pub use self::routes::{Action, Route, Timeouts};
+use self::rules::RuleSets;
 use crate::config::{Config, ConfigErrors};
 use crate::settings::Settings;
 
@@ -37,7 +38,7 @@ pub struct Snapshot {
     pools: BTreeMap<String, Arc<Pool>>,
     rate_limits: FxHashMap<String, Arc<RateLimit>>,
     trusted_proxies: AddressSet,
-    rules: Arc<RuleSet>,
+    rules: RuleSets,
 }
 
 impl Snapshot {
@@ -69,13 +70,12 @@ impl Snapshot {
         errors: &mut Vec<SettingsError>,
     ) -> Option<Self> {
         let settings = &config.settings;
-        let rules = rules().map_err(|error| errors.push(error)).ok()?;
         listeners::check(config, errors);
         cookies::check(config, errors);
         let server = &settings.server;
         let here = Locality { region: server.region.clone(), zone: server.zone.clone() };
         let pools = upstreams::compile(&settings.upstreams, &here, previous, errors);
-        let mut policies = Policies::new(config, previous, Arc::clone(&rules));
+        let mut policies = Policies::new(config, previous);
         policies.check_named(errors);
         let routes = routes::compile(config, &pools, &mut policies, previous, errors);
         Some(Self {
@@ -83,9 +83,9 @@ impl Snapshot {
             router: routes::router(config, errors)?,
             routes,
             pools,
-            rate_limits: policies.into_rate_limits(),
             trusted_proxies: AddressSet::new(&settings.trusted_proxies),
-            rules,
+            rules: policies.take_rules(),
+            rate_limits: policies.into_rate_limits(),
             settings: settings.clone(),
         })
     }
@@ -131,10 +131,10 @@ impl Snapshot {
         &self.trusted_proxies
     }
 
-    /// The rules of the web application firewall.
-    #[must_use]
-    pub fn rules(&self) -> &Arc<RuleSet> {
-        &self.rules
+    /// What rule files say that has no effect here, or means less than its author may think: one
+    /// line each, with file and line.
+    pub fn notes(&self) -> impl Iterator<Item = &str> {
+        self.rules.notes()
     }
 }
 
@@ -146,13 +146,4 @@ impl fmt::Debug for Snapshot {
             .field("pools", &self.pools.len())
             .finish_non_exhaustive()
     }
-}
-
-/// The built-in rules; they do not change while the process runs, so they are compiled once.
-fn rules() -> Result<Arc<RuleSet>, SettingsError> {
-    static RULES: OnceLock<Result<Arc<RuleSet>, String>> = OnceLock::new();
-    let compiled = RULES.get_or_init(|| RuleSet::builtin().map_err(|error| error.to_string()));
-    compiled.clone().map_err(|error| {
-        SettingsError::new(["waf"], format!("the built-in rules are broken: {error}"))
-    })
 }

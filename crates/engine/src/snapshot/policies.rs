@@ -6,9 +6,10 @@ use rustc_hash::FxHashMap;
 use tidegate_core::SettingsError;
 use tidegate_guard::{AddressPolicy, RateLimit, RateLimitSettings};
 use tidegate_traffic::filters::{HeaderFilter, HeaderFilterSettings};
-use tidegate_waf::{Policy as WafPolicy, RuleSet, WafSettings};
+use tidegate_waf::{Policy as WafPolicy, WafSettings};
 
 use super::Snapshot;
+use super::rules::RuleSets;
 use crate::config::Config;
 use crate::settings::PolicySettings;
 
@@ -30,22 +31,21 @@ pub(super) struct Policy {
 pub(super) struct Policies<'c> {
     config: &'c Config,
     previous: Option<&'c Snapshot>,
-    rules: Arc<RuleSet>,
+    rules: RuleSets,
+    /// Whether the policies have all that they inherit.
+    merged: bool,
     addresses: FxHashMap<String, Arc<AddressPolicy>>,
     rate_limits: FxHashMap<String, Arc<RateLimit>>,
     waf: FxHashMap<String, WafPolicy>,
 }
 
 impl<'c> Policies<'c> {
-    pub(super) fn new(
-        config: &'c Config,
-        previous: Option<&'c Snapshot>,
-        rules: Arc<RuleSet>,
-    ) -> Self {
+    pub(super) fn new(config: &'c Config, previous: Option<&'c Snapshot>) -> Self {
         Self {
             config,
             previous,
-            rules,
+            rules: RuleSets::default(),
+            merged: true,
             addresses: FxHashMap::default(),
             rate_limits: FxHashMap::default(),
             waf: FxHashMap::default(),
@@ -55,11 +55,21 @@ impl<'c> Policies<'c> {
     /// Notes what is wrong with `defaults` and `policies`, whether a route uses them or not.
     pub(super) fn check_named(&mut self, errors: &mut Vec<SettingsError>) {
         let settings = &self.config.settings;
-        let mut unused = Self::new(self.config, None, Arc::clone(&self.rules));
+        let mut unused = Self::new(self.config, None);
+        unused.merged = !self.names_rules();
         let _checked = unused.compile(&settings.defaults, &["defaults"], "", errors);
         for (name, policy) in &settings.policies {
             let _checked = unused.compile(policy, &["policies", name], "", errors);
         }
+    }
+
+    /// Whether any firewall has rules beside the built-in ones; then it is not known which rules a
+    /// policy by itself is about.
+    fn names_rules(&self) -> bool {
+        let settings = &self.config.settings;
+        let own = settings.routes.iter().map(|route| &route.policy);
+        let mut all = own.chain(settings.policies.values()).chain([&settings.defaults]);
+        all.any(|policy| policy.waf.as_ref().is_some_and(WafSettings::names_rules))
     }
 
     /// Compiles the policy at `path`, which belongs to the route with this id.
@@ -81,6 +91,12 @@ impl<'c> Policies<'c> {
         };
         errors.extend(own.into_iter().map(|error| error.under(path.iter().copied())));
         policy
+    }
+
+    /// The rule sets that policies use.
+    pub(super) fn take_rules(&mut self) -> RuleSets {
+        self.rules.retain_used();
+        std::mem::take(&mut self.rules)
     }
 
     /// All limits by their stable ids.
@@ -174,7 +190,14 @@ impl<'c> Policies<'c> {
         if let Some(known) = self.waf.get(&key) {
             return known.clone();
         }
-        match WafPolicy::compile(settings, Arc::clone(&self.rules)) {
+        let previous = self.previous.map(|previous| &previous.rules);
+        let compiled = if self.merged {
+            let rules = self.rules.of(settings, previous);
+            rules.and_then(|rules| WafPolicy::compile(settings, rules))
+        } else {
+            WafPolicy::check(settings).map(|()| WafPolicy::off())
+        };
+        match compiled {
             Ok(policy) => {
                 self.waf.insert(key, policy.clone());
                 policy

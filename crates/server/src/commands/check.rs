@@ -6,15 +6,15 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use serde_json::json;
-use tidegate_engine::{Config, ConfigErrors};
-use tidegate_proxy::{ConfigSource, ServeError};
+use tidegate_engine::ConfigErrors;
+use tidegate_proxy::{Checked, ConfigSource, ServeError};
 
 use crate::cli::{CheckArgs, Format};
 use crate::terminal;
 
 pub(crate) fn execute(args: &CheckArgs) -> Result<ExitCode> {
     let checked = match tidegate_proxy::check(&ConfigSource::File(args.config.clone())) {
-        Ok(config) => Ok(config),
+        Ok(checked) => Ok(checked),
         Err(ServeError::Config(errors)) => Err(errors),
         Err(error) => anyhow::bail!("{error}"),
     };
@@ -25,11 +25,14 @@ pub(crate) fn execute(args: &CheckArgs) -> Result<ExitCode> {
     Ok(if checked.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn tell_people(args: &CheckArgs, checked: &Result<Config, ConfigErrors>) -> Result<()> {
+fn tell_people(args: &CheckArgs, checked: &Result<Checked, ConfigErrors>) -> Result<()> {
     let file = args.config.display();
     match checked {
-        Ok(config) if args.effective => terminal::say(&config.effective())?,
-        Ok(config) => {
+        Ok(checked) if args.effective => terminal::say(&checked.config.effective())?,
+        Ok(Checked { config, notes }) => {
+            for note in notes {
+                terminal::say(&format!("{note} (note)"))?;
+            }
             let settings = &config.settings;
             terminal::say(&format!(
                 "{file}: ok ({}, {}, {})",
@@ -49,9 +52,10 @@ pub(crate) fn report(file: &Path, errors: &ConfigErrors) -> String {
     format!("{errors}\n\n{}: {count}", file.display())
 }
 
-fn tell_programs(checked: &Result<Config, ConfigErrors>) -> Result<()> {
+fn tell_programs(checked: &Result<Checked, ConfigErrors>) -> Result<()> {
     let errors = checked.as_ref().err().map_or_else(|| json!([]), ConfigErrors::to_json);
-    let report = json!({ "ok": checked.is_ok(), "errors": errors });
+    let notes = checked.as_ref().map_or_else(|_errors| json!([]), |checked| json!(checked.notes));
+    let report = json!({ "ok": checked.is_ok(), "errors": errors, "notes": notes });
     terminal::say(&format!("{report:#}"))?;
     Ok(())
 }

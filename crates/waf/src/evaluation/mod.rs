@@ -23,6 +23,7 @@ use crate::operators::Captures;
 use crate::policy::Compiled;
 use crate::program::{Allow, Rule, Stage, Then};
 use crate::seclang::ast::{BodyProcessor, RuleEngine};
+use crate::settings::OnExceeded;
 use crate::target::Target;
 use crate::values::Arena;
 use forms::{ByTarget, Forms};
@@ -85,10 +86,10 @@ impl Evaluation {
     /// Makes it ready for a request under this policy.
     pub(crate) fn reset(&mut self, policy: &Compiled) {
         let rules = policy.rules.program.rules.len();
-        self.arena.begin(policy.rules.program.wanted);
+        self.arena.begin(policy.rules.program.wanted, policy.limits.arguments);
         self.controls = Controls::default();
         self.outcome.reset(rules);
-        self.work = Work::new(policy.work);
+        self.work = Work::new(policy.limits.work);
         self.forms.reset(rules);
         self.by_target.clear();
         self.tx.copy_from(&policy.variables);
@@ -101,6 +102,14 @@ impl Evaluation {
     pub(crate) fn is_worth_keeping(&self) -> bool {
         self.arena.capacity() + self.forms.capacity() + self.tx.capacity() + self.matched.capacity()
             <= MAX_KEPT_MEMORY
+    }
+
+    /// What the request has more of than is looked at: `work` or `values`.
+    pub(crate) fn exceeded(&self) -> Option<&'static str> {
+        if self.work.exhausted() {
+            return Some("work");
+        }
+        self.arena.overflown().then_some("values")
     }
 
     /// Searches the values that came since the last time.
@@ -153,6 +162,9 @@ impl Evaluation {
     /// number or cost.
     pub(crate) fn run_values(&mut self, policy: &Compiled) {
         self.run(policy, Stage::Values);
+        if policy.limits.on_exceeded == OnExceeded::Pass {
+            return;
+        }
         let mut found = false;
         if self.arena.overflown() && !self.limits.values {
             (self.limits.values, found) = (true, true);

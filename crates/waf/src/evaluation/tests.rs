@@ -15,7 +15,7 @@ fn run(rules: &str, uri: &str, body: &str) -> (Vec<u32>, Option<u16>) {
 }
 
 fn inspect(rules: &seclang::ast::Rules, uri: &str, body: &str) -> (Vec<u32>, Option<u16>) {
-    let rules = RuleSet::assemble(&[], Some(rules)).unwrap();
+    let rules = Arc::new(RuleSet::assemble(&[], Some(rules)).unwrap());
     let policy = Policy::compile(&WafSettings::default(), Arc::clone(&rules)).unwrap();
     let mut builder = http::Request::builder()
         .uri(uri)

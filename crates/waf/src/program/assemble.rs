@@ -10,6 +10,7 @@ use super::{
     variables, yaml,
 };
 use crate::bits::RuleBits;
+use crate::footprint::Footprint;
 use crate::prefilter::{Prefilter, Required};
 use crate::rules::{self, RuleError};
 use crate::seclang::ast::{self, Disruptive, Item, Jump};
@@ -19,12 +20,14 @@ use crate::target::{Target, TargetSet};
 pub(crate) fn assemble(
     own: Vec<rules::Rule>,
     seclang: Option<&ast::Rules>,
+    footprint: &mut Footprint,
 ) -> Result<Program, Vec<RuleError>> {
     let mut shared = Shared::default();
     let mut drafts = Drafts::default();
     for item in seclang.into_iter().flat_map(|rules| &rules.items) {
         drafts.add(item, &mut shared);
     }
+    footprint.add(shared.footprint.take());
     if !drafts.errors.is_empty() {
         return Err(drafts.errors);
     }

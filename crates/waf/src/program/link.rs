@@ -1,9 +1,11 @@
 //! The links of SecLang's rules: conditions, variables to set, and controls.
 
+use std::cell::RefCell;
 use std::path::Path;
 
 use super::slots::{Slots, prefix};
 use super::{Change, Condition, Control, From, Link, Question, Set, SetName, variables};
+use crate::footprint::Footprint;
 use crate::operators::seclang::{Argument, operator};
 use crate::seclang::ast::{self, Action, Ctl, IdRange, Pattern, Piece};
 use crate::transformations::Transformation;
@@ -14,6 +16,8 @@ use crate::transformations::trie::Trie;
 #[derive(Default)]
 pub(super) struct Shared {
     pub(super) slots: Slots,
+    /// The files that operators read.
+    pub(super) footprint: RefCell<Footprint>,
     pub(super) trie: Trie,
     /// Which rules each [`Control::Remove`] means.
     pub(super) removals: Vec<Who>,
@@ -90,7 +94,7 @@ impl Shared {
                 None => as_written(&written.argument),
             },
         };
-        let read = |path: &Path| std::fs::read(path);
+        let read = |path: &Path| self.footprint.borrow_mut().read(path);
         let argument = Argument { text: literal.as_bytes(), base: &written.folder, read: &read };
         known
             .build(&argument)

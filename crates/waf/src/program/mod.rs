@@ -16,6 +16,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 pub(crate) use assemble::assemble;
+pub(crate) use variables::pick_of;
 
 use crate::bits::RuleBits;
 use crate::operators::Operator;

@@ -34,6 +34,16 @@ pub(super) fn pick(variable: &Variable) -> Result<Pick, String> {
     Ok(Pick::new(targets(variable.name, path)?, key))
 }
 
+/// Which values of the request a variable stands for; TX and its relatives are none.
+pub(crate) fn pick_of(variable: &Variable) -> Result<Pick, String> {
+    match place(variable.name) {
+        Place::Arena => pick(variable),
+        Place::Matched(_) | Place::Rule | Place::Stored(_) => {
+            Err(format!("`{}` is no part of a request", variable.name))
+        }
+    }
+}
+
 /// Which variables of TX and its relatives a variable excludes.
 pub(super) fn excluded(variable: &Variable, slots: &mut Slots) -> Result<Option<TxPick>, String> {
     match place(variable.name) {

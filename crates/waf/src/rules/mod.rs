@@ -10,9 +10,12 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
+use crate::footprint::Footprint;
 use crate::operators::Operator;
-use crate::program::{self, Program};
+use crate::program::{self, Program, Stage};
+use crate::seclang::ast::EngineSettings;
 use crate::seclang::{self, SecLangSources, ast};
+use crate::settings::RuleSources;
 use crate::target::Selector;
 use crate::transformations::Transformation;
 
@@ -74,6 +77,11 @@ pub struct RuleFile {
 pub struct RuleSet {
     pub(crate) program: Program,
     messages: Vec<Box<str>>,
+    /// What directives say about bodies and their limits.
+    engine: EngineSettings,
+    notes: Vec<String>,
+    /// The files that were read.
+    footprint: Footprint,
 }
 
 impl RuleSet {
@@ -91,12 +99,24 @@ impl RuleSet {
         builtin::files()
     }
 
+    /// Compiles the rules that a policy's settings ask for.
+    ///
+    /// # Errors
+    /// All mistakes of all files, each with its file, line and rule.
+    pub fn of_sources(sources: &RuleSources) -> Result<Arc<Self>, RuleErrors> {
+        let files = if sources.builtin { builtin::files() } else { Vec::new() };
+        if sources.seclang.is_empty() {
+            return Self::compile(&files);
+        }
+        Self::with_seclang(&files, &sources.seclang)
+    }
+
     /// Compiles files of YAML rules into one set.
     ///
     /// # Errors
     /// All mistakes of all files, each with its file, line and rule.
     pub fn compile(files: &[RuleFile]) -> Result<Arc<Self>, RuleErrors> {
-        Self::assemble(files, None)
+        Self::assemble(files, None).map(Arc::new)
     }
 
     /// Compiles YAML rules together with the files of SecLang that `sources` names.
@@ -108,26 +128,62 @@ impl RuleSet {
         sources: &SecLangSources,
     ) -> Result<Arc<Self>, RuleErrors> {
         let loaded = seclang::load(sources)?;
-        Self::assemble(files, Some(&loaded.rules))
+        let mut rules = Self::assemble(files, Some(&loaded.rules))?;
+        rules.footprint.add(loaded.footprint);
+        Ok(Arc::new(rules))
     }
 
     /// Compiles rules that were read into one set.
     pub(crate) fn assemble(
         files: &[RuleFile],
         seclang: Option<&ast::Rules>,
-    ) -> Result<Arc<Self>, RuleErrors> {
+    ) -> Result<Self, RuleErrors> {
         let rules = read_all(files);
+        let mut footprint = Footprint::default();
         let program = match rules {
-            Ok(rules) => program::assemble(rules, seclang),
+            Ok(rules) => program::assemble(rules, seclang, &mut footprint),
             Err(mut errors) => Err({
-                errors.extend(program::assemble(Vec::new(), seclang).err().into_iter().flatten());
+                let more = program::assemble(Vec::new(), seclang, &mut footprint);
+                errors.extend(more.err().into_iter().flatten());
                 errors
             }),
         };
         let program = program.map_err(RuleErrors)?;
         let text =
             |rule: &program::Rule| String::from_utf8_lossy(&rule.message.as_written()).into();
-        Ok(Arc::new(Self { messages: program.rules.iter().map(text).collect(), program }))
+        Ok(Self {
+            messages: program.rules.iter().map(text).collect(),
+            program,
+            engine: seclang.map(|rules| rules.engine.clone()).unwrap_or_default(),
+            notes: seclang
+                .map(|rules| rules.notes.iter().map(ToString::to_string).collect())
+                .unwrap_or_default(),
+            footprint,
+        })
+    }
+
+    /// What was read and has no effect here, or means less than its author may think: one line
+    /// each, with file and line.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// What the files' directives say about bodies and their limits.
+    pub(crate) fn engine(&self) -> &EngineSettings {
+        &self.engine
+    }
+
+    /// Whether there are YAML rules, which a threshold of their own decides over.
+    pub(crate) fn has_own(&self) -> bool {
+        !self.program.rules_of(Stage::Values).is_empty()
+    }
+
+    /// Whether the files are still as they were when the set was compiled: reading them again
+    /// would make the same rules.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        self.footprint.is_current()
     }
 
     /// Every rule, in the order in which they run.

@@ -4,6 +4,7 @@
 //!
 //! Order is meaning: [`Item`]s stand as the files had them, `Include`s in place.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -37,11 +38,17 @@ pub(crate) struct Note {
     pub(crate) message: String,
 }
 
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {}", self.place.file, self.place.line, self.message)
+    }
+}
+
 /// One step of the program.
 #[derive(Debug)]
 pub(crate) enum Item {
     /// Where `skipAfter` lands.
-    Marker { label: Box<str>, place: Place },
+    Marker { label: Box<str> },
     /// A rule, a chain of rules, or an action without a condition.
     Rule(Box<Rule>),
     /// Here, in phase 1, the values that a policy's settings give (paranoia, thresholds) are put
@@ -80,7 +87,6 @@ pub(crate) struct Rule {
 /// One condition and what happens each time that it holds, whatever the rest of the chain says.
 #[derive(Debug)]
 pub(crate) struct Link {
-    pub(crate) place: Place,
     /// `None` for a `SecAction`, and it always holds.
     pub(crate) condition: Option<Condition>,
     /// By their canonical names, in order; `none` has been applied, so that an empty list means

@@ -62,8 +62,7 @@ impl Reader {
             }
             ("secaction", [actions]) => self.rule(None, actions, place.clone(), folder),
             ("secmarker", [label]) => {
-                let (label, place) = ((*label).into(), place.clone());
-                self.items.push(RawItem::Marker { label, place });
+                self.items.push(RawItem::Marker { label: (*label).into() });
                 Ok(())
             }
             ("secdefaultaction", [actions]) => self.default_action(actions),

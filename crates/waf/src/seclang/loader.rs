@@ -12,6 +12,7 @@ use super::directives::Reader;
 use super::error::start_of;
 use super::glob;
 use super::lexer::{Token, tokens};
+use crate::footprint::Footprint;
 
 /// Larger ones are no rule files.
 const MAX_FILE: u64 = 16 << 20;
@@ -23,25 +24,38 @@ pub(super) struct Loader<'r> {
     pub(super) reader: &'r mut Reader,
     /// The files that are being read, each included by the one before it.
     pub(super) open: Vec<PathBuf>,
-    /// Every file that was read, and its text.
-    pub(super) read: Vec<(PathBuf, String)>,
+    /// What was seen of the file system.
+    pub(super) footprint: Footprint,
+    /// How many files were read.
+    read: usize,
     /// Whether a text may include files.
-    pub(super) includes: bool,
+    includes: bool,
 }
 
-impl Loader<'_> {
+/// The files that a path or pattern names.
+pub(crate) fn files_of(pattern: &Path) -> Vec<PathBuf> {
+    if glob::is_pattern(&pattern.to_string_lossy()) {
+        glob::find(pattern)
+    } else if pattern.exists() {
+        vec![pattern.to_owned()]
+    } else {
+        Vec::new()
+    }
+}
+
+impl<'r> Loader<'r> {
+    pub(super) fn new(reader: &'r mut Reader, includes: bool) -> Self {
+        Self { reader, open: Vec::new(), footprint: Footprint::default(), read: 0, includes }
+    }
+
     /// Reads the files that a path or pattern names; `place` is who names it.
     pub(super) fn include(&mut self, pattern: &Path, optional: bool, place: &Place) {
         let shown = pattern.display().to_string();
-        let found = if !self.includes {
+        if !self.includes {
             return self.reader.report.error(place, "a text that is no file includes nothing");
-        } else if glob::is_pattern(&shown) {
-            glob::find(pattern)
-        } else if pattern.exists() {
-            vec![pattern.to_owned()]
-        } else {
-            Vec::new()
-        };
+        }
+        let found = files_of(pattern);
+        self.footprint.note_found(pattern, &found);
         if found.is_empty() && !optional {
             let message = format!("there is no file `{shown}`; `IncludeOptional` takes that");
             self.reader.report.error(place, message);
@@ -58,14 +72,15 @@ impl Loader<'_> {
             let message = format!("`{}` includes itself", file.display());
             return self.reader.report.error(place, message);
         }
-        if self.read.len() >= MAX_FILES {
+        if self.read >= MAX_FILES {
             return self.reader.report.error(place, "there are too many rule files");
         }
         match read(file) {
             Ok(text) => {
+                self.footprint.note(file, Some(text.as_bytes()));
+                self.read += 1;
                 self.open.push(canonical);
                 self.text(file, &text);
-                self.read.push((file.to_owned(), text));
                 self.open.pop();
             }
             Err(message) => self.reader.report.error(place, message),

@@ -26,7 +26,7 @@ mod tests;
 mod updates;
 mod variables;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustc_hash::FxHashMap;
 
@@ -34,15 +34,17 @@ use self::ast::{Item, Place, Rules};
 use self::directives::Reader;
 use self::error::start_of;
 use self::loader::Loader;
+pub(crate) use self::loader::files_of;
 use self::raw::RawItem;
 pub use self::sources::{CrsSource, SecLangSources};
+use crate::footprint::Footprint;
 use crate::rules::{RuleErrors, RuleFile};
 
-/// Rules, and the text of every file that they were read from.
+/// Rules, and what was seen of the file system on the way to them.
 #[derive(Debug)]
 pub(crate) struct Loaded {
     pub(crate) rules: Rules,
-    pub(crate) files: Vec<(PathBuf, String)>,
+    pub(crate) footprint: Footprint,
 }
 
 /// Reads all files that the sources name, in their order.
@@ -51,11 +53,10 @@ pub(crate) struct Loaded {
 /// Every mistake of every file.
 pub(crate) fn load(sources: &SecLangSources) -> Result<Loaded, RuleErrors> {
     let mut reader = Reader::default();
-    let mut loader =
-        Loader { reader: &mut reader, open: Vec::new(), read: Vec::new(), includes: true };
+    let mut loader = Loader::new(&mut reader, true);
     sources.read(&mut loader);
-    let files = loader.read;
-    finish(reader).map(|rules| Loaded { rules, files })
+    let footprint = loader.footprint;
+    finish(reader).map(|rules| Loaded { rules, footprint })
 }
 
 /// Reads one text, which includes nothing.
@@ -65,9 +66,7 @@ pub(crate) fn load(sources: &SecLangSources) -> Result<Loaded, RuleErrors> {
 pub(crate) fn parse(name: &Path, text: &str) -> Result<Rules, RuleErrors> {
     let mut reader = Reader::default();
     reader.items.push(RawItem::Settings);
-    let mut loader =
-        Loader { reader: &mut reader, open: Vec::new(), read: Vec::new(), includes: false };
-    loader.text(name, text);
+    Loader::new(&mut reader, false).text(name, text);
     finish(reader)
 }
 
@@ -77,9 +76,19 @@ pub(crate) fn parse(name: &Path, text: &str) -> Result<Rules, RuleErrors> {
 /// Every mistake in it; an `Include` is one, since there is only this text.
 pub fn check_seclang(file: &RuleFile) -> Result<Vec<String>, RuleErrors> {
     let rules = parse(Path::new(&file.name), &file.text)?;
-    let line =
-        |note: &ast::Note| format!("{}:{}: {}", note.place.file, note.place.line, note.message);
-    Ok(rules.notes.iter().map(line).collect())
+    Ok(rules.notes.iter().map(ToString::to_string).collect())
+}
+
+/// Reads one variable as it stands in an exclusion: `ARGS:comment`.
+///
+/// # Errors
+/// What it should have been.
+pub(crate) fn variable(text: &str) -> Result<ast::Variable, String> {
+    let variable = variables::variable(text)?;
+    if variable.excluded || variable.counted {
+        return Err(format!("`{text}` is no part of a request"));
+    }
+    Ok(variable)
 }
 
 fn finish(reader: Reader) -> Result<Rules, RuleErrors> {
@@ -89,7 +98,7 @@ fn finish(reader: Reader) -> Result<Rules, RuleErrors> {
     let mut seen: FxHashMap<u32, Place> = FxHashMap::default();
     for item in items {
         match item {
-            RawItem::Marker { label, place } => rules.items.push(Item::Marker { label, place }),
+            RawItem::Marker { label } => rules.items.push(Item::Marker { label }),
             RawItem::Settings => rules.items.push(Item::Settings),
             RawItem::Rule(raw) => {
                 let place = raw.links.first().map(|link| link.place.clone());

@@ -10,7 +10,7 @@ use super::defaults::Defaults;
 /// One step of the program, before it is understood.
 #[derive(Debug)]
 pub(super) enum RawItem {
-    Marker { label: Box<str>, place: Place },
+    Marker { label: Box<str> },
     Rule(Box<RawRule>),
     Settings,
 }

@@ -77,7 +77,6 @@ impl Reader<'_> {
 
     fn link(&mut self, raw: &RawLink, index: usize, unsupported: &mut Option<String>) -> Link {
         let mut link = Link {
-            place: raw.place.clone(),
             condition: raw.condition.as_ref().and_then(|c| self.condition(c, raw, unsupported)),
             transformations: self.transformations(raw),
             capture: raw.has("capture"),

@@ -63,7 +63,10 @@ impl CrsSource {
         let place = start_of(&self.path);
         loader.reader.foreign = true;
         match self.setup() {
-            Some(setup) => loader.include(&setup, false, &place),
+            Some(setup) => {
+                self.note_missing(&setup, loader);
+                loader.include(&setup, false, &place);
+            }
             None => loader.reader.report.error(
                 &place,
                 "there is no crs-setup.conf; say where it is: `crs: { path: .., setup: .. }`",
@@ -90,5 +93,13 @@ impl CrsSource {
             places.push(PathBuf::from(DEBIAN.1));
         }
         places.into_iter().find(|place| place.is_file())
+    }
+
+    /// Where a set-up would be found first, if there were one.
+    fn note_missing(&self, setup: &Path, loader: &mut Loader<'_>) {
+        let first = self.path.join("crs-setup.conf");
+        if self.setup.is_none() && setup != first {
+            loader.footprint.note_found(&first, &[]);
+        }
     }
 }

@@ -146,8 +146,13 @@ fn includes_are_relative_sorted_and_acyclic() {
         SecLangSources { after: vec![folder.join("main.conf")], ..SecLangSources::default() };
     let loaded = load(&sources).unwrap();
     assert_eq!(rules(&loaded.rules).iter().map(|rule| rule.id).collect::<Vec<_>>(), [1, 2]);
-    assert_eq!(loaded.files.len(), 3);
+    assert!(loaded.footprint.is_current());
+    write("d/c.conf", "SecAction id:3\n");
+    assert!(!loaded.footprint.is_current());
+    std::fs::remove_file(folder.join("d/c.conf")).unwrap();
+    assert!(loaded.footprint.is_current());
     write("d/b.conf", "Include ../main.conf\n");
+    assert!(!loaded.footprint.is_current());
     assert!(load(&sources).unwrap_err().to_string().contains("includes itself"));
     std::fs::remove_dir_all(folder).unwrap();
 }

@@ -71,11 +71,9 @@ pub(super) fn apply(updates: &[Update], items: &mut [RawItem], report: &mut Repo
     }
     // A removed rule is still a place to skip to.
     for (item, removed) in items.iter_mut().zip(removed) {
-        if let (true, RawItem::Rule(rule)) = (removed, &*item)
-            && let Some(head) = rule.links.first()
-        {
+        if let (true, RawItem::Rule(rule)) = (removed, &*item) {
             let label = rule.id.to_string().into();
-            *item = RawItem::Marker { label, place: head.place.clone() };
+            *item = RawItem::Marker { label };
         }
     }
 }

@@ -18,6 +18,9 @@ use crate::target::{Target, TargetSet};
 /// How many values of one request are looked at. A request with more is a finding in itself.
 pub(crate) const MAX_VALUES: usize = 5_000;
 
+/// The kinds that are arguments.
+const ARGUMENTS: [Target; 3] = [Target::ArgsGet, Target::ArgsJson, Target::ArgsPost];
+
 /// A piece of the arena.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Span {
@@ -52,6 +55,8 @@ pub(crate) struct Arena {
     values: Vec<Value>,
     wanted: TargetSet,
     overflown: bool,
+    /// How many arguments may still come.
+    arguments_left: usize,
     /// Bytes of all arguments' names and values (`ARGS_COMBINED_SIZE`).
     args_size: usize,
     /// Whether an argument had a percent sign that starts no triplet (`URLENCODED_ERROR`).
@@ -59,19 +64,21 @@ pub(crate) struct Arena {
 }
 
 impl Arena {
-    /// Empties it for the next request, of which only `wanted` is collected.
-    pub(crate) fn begin(&mut self, wanted: TargetSet) {
+    /// Empties it for the next request, of which only `wanted` is collected, and no more than so
+    /// many arguments.
+    pub(crate) fn begin(&mut self, wanted: TargetSet, arguments: usize) {
         self.bytes.clear();
         self.values.clear();
         self.wanted = wanted;
         self.overflown = false;
+        self.arguments_left = arguments;
         self.args_size = 0;
         self.bad_escape = false;
     }
 
     #[cfg(test)]
     pub(crate) fn of_everything() -> Self {
-        Self { wanted: TargetSet::of(&Target::ALL), ..Self::default() }
+        Self { wanted: TargetSet::of(&Target::ALL), arguments_left: MAX_VALUES, ..Self::default() }
     }
 
     /// The memory held, in bytes.
@@ -88,7 +95,7 @@ impl Arena {
         self.wanted.intersects(TargetSet::of(targets))
     }
 
-    /// Whether there were more values than [`MAX_VALUES`].
+    /// Whether there were more values than [`MAX_VALUES`], or more arguments than the policy takes.
     pub(crate) fn overflown(&self) -> bool {
         self.overflown
     }
@@ -113,10 +120,13 @@ impl Arena {
         if !self.wanted.contains(target) {
             return;
         }
-        if self.values.len() >= MAX_VALUES && target != Target::Finding && !target.is_single() {
+        let is_argument = ARGUMENTS.contains(&target);
+        let full = self.values.len() >= MAX_VALUES || is_argument && self.arguments_left == 0;
+        if full && target != Target::Finding && !target.is_single() {
             self.overflown = true;
             return;
         }
+        self.arguments_left -= usize::from(is_argument);
         let mask = ByteMask::of(self.bytes(bytes));
         self.values.push(Value { target, name, bytes, mask });
     }

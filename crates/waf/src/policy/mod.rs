@@ -1,28 +1,27 @@
 //! A route's overlay on the shared rule set: which rules run, where they do not look, and what
 //! their findings lead to.
 
+mod exclusions;
+mod limits;
+mod tx;
+
 use std::sync::Arc;
 
 use http::{HeaderMap, Version, header};
-use tidegate_core::units::ByteSize;
 use tidegate_core::{Request, SettingsError};
 
+use self::exclusions::Exclusion;
+pub(crate) use self::limits::Limits;
 use crate::bits::RuleBits;
 use crate::evaluation::tx::Tx;
 use crate::inspection::Inspection;
 use crate::program::Program;
 use crate::program::slots::Slot;
 use crate::rules::RuleSet;
-use crate::settings::{ExclusionSettings, Mode, OverLimit, WafSettings};
-use crate::target::{Selector, Target};
+use crate::seclang::ast::EngineSettings;
+use crate::settings::{Mode, OverLimit, WafSettings};
+use crate::target::Target;
 use crate::transformations::Transformation;
-
-/// More cannot be held back and sent on.
-const MAX_BODY_LIMIT: ByteSize = ByteSize::kib(64);
-
-/// What one request may cost, in steps of about a nanosecond. A request that spends it is a
-/// finding in itself (`finding:limits`).
-const WORK_BUDGET: u64 = 12_000_000;
 
 /// A route's compiled policy; clones share it.
 #[derive(Clone, Debug)]
@@ -36,14 +35,9 @@ pub(crate) struct Compiled {
     pub(crate) rules: Arc<RuleSet>,
     pub(crate) detect_only: bool,
     pub(crate) threshold: u32,
-    pub(crate) body_limit: usize,
-    pub(crate) over_limit: OverLimit,
-    /// How much of a response's body is held back; `None` if none is.
-    pub(crate) response_body_limit: Option<usize>,
+    pub(crate) limits: Limits,
     /// Off only for tests that hold the prefilter against exhaustive matching.
     pub(crate) prefilter: bool,
-    /// What one request may cost, in steps of about a nanosecond.
-    pub(crate) work: u64,
     /// The rules that run whatever the search finds.
     pub(crate) always: RuleBits,
     /// TX before the first rule.
@@ -65,13 +59,6 @@ pub(crate) struct Step {
     pub(crate) rules: RuleBits,
 }
 
-#[derive(Debug)]
-struct Exclusion {
-    /// `None` stands for every rule.
-    rules: Option<RuleBits>,
-    selectors: Vec<Selector>,
-}
-
 impl Policy {
     /// Compiles a route's settings onto `rules`.
     ///
@@ -82,23 +69,11 @@ impl Policy {
         rules: Arc<RuleSet>,
     ) -> Result<Self, Vec<SettingsError>> {
         let mut errors = Vec::new();
-        let sensitivity = settings.sensitivity.unwrap_or(1);
-        if !(1..=4).contains(&sensitivity) {
-            errors.push(SettingsError::new(["sensitivity"], "must be 1, 2, 3 or 4"));
-        }
+        let sensitivity = level("sensitivity", settings.sensitivity, &mut errors).unwrap_or(1);
         let threshold = settings.threshold.unwrap_or(5);
-        if threshold == 0 {
-            let error = SettingsError::new(["threshold"], "0 would refuse every request");
-            errors.push(error.with_hint("the usual threshold is 5, one critical rule"));
-        }
-        let body = settings.body.clone().unwrap_or_default();
-        let limit = body.limit.unwrap_or(MAX_BODY_LIMIT);
-        if limit > MAX_BODY_LIMIT {
-            let message = format!("{limit} is more than can be held back and sent on");
-            let hint = format!("at most {MAX_BODY_LIMIT}; `over_limit` says what happens beyond");
-            errors.push(SettingsError::new(["body", "limit"], message).with_hint(hint));
-        }
-        let (disabled, exclusions) = exclusions(settings, &rules, &mut errors);
+        let variables = tx::of(settings, Some(&rules), &mut errors);
+        let limits = Limits::compile(settings, rules.engine(), &mut errors);
+        let (disabled, exclusions) = exclusions::compile(settings, Some(&rules), &mut errors);
         if !errors.is_empty() {
             return Err(errors);
         }
@@ -114,19 +89,29 @@ impl Policy {
         let compiled = Compiled {
             detect_only: mode == Mode::Detect,
             threshold,
-            body_limit: limit.as_usize(),
-            over_limit: body.over_limit.unwrap_or_default(),
-            response_body_limit: None,
+            limits,
             prefilter: true,
-            work: WORK_BUDGET,
             always,
             variables: Tx::new(&program.slots),
-            settings: program.settings(&tx_of(settings)),
+            settings: program.settings(&variables),
             plans,
             exclusions,
             rules,
         };
         Ok(Self { compiled: Some(Arc::new(compiled)) })
+    }
+
+    /// Checks what can be known of settings without the rules that they are about.
+    ///
+    /// # Errors
+    /// As [`Policy::compile`].
+    pub fn check(settings: &WafSettings) -> Result<(), Vec<SettingsError>> {
+        let mut errors = Vec::new();
+        level("sensitivity", settings.sensitivity, &mut errors);
+        tx::of(settings, None, &mut errors);
+        Limits::compile(settings, &EngineSettings::default(), &mut errors);
+        exclusions::compile(settings, None, &mut errors);
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
 
     /// The policy that looks at nothing.
@@ -172,7 +157,7 @@ impl Policy {
     #[must_use]
     pub fn refuses_long_bodies(&self) -> bool {
         let blocks = |compiled: &Arc<Compiled>| {
-            !compiled.detect_only && compiled.over_limit == OverLimit::Block
+            !compiled.detect_only && compiled.limits.over_limit == OverLimit::Block
         };
         self.compiled.as_ref().is_some_and(blocks)
     }
@@ -190,7 +175,7 @@ fn is_grpc(request: &Request<'_>) -> bool {
 
 impl Compiled {
     pub(crate) fn wants_body(&self, request: &Request<'_>) -> Option<usize> {
-        if self.body_limit == 0 {
+        if self.limits.body == 0 {
             return None;
         }
         let length = content_length(request.headers());
@@ -201,8 +186,8 @@ impl Compiled {
         let skipped = length == Some(0)
             || !announced
             || is_grpc(request)
-            || self.over_limit == OverLimit::Skip && length > Some(self.body_limit as u64);
-        (!skipped).then_some(self.body_limit)
+            || self.limits.over_limit == OverLimit::Skip && length > Some(self.limits.body as u64);
+        (!skipped).then_some(self.limits.body)
     }
 
     pub(crate) fn plan(&self, target: Target) -> &[Step] {
@@ -225,101 +210,12 @@ impl Compiled {
     }
 }
 
-impl Exclusion {
-    fn selects(&self, target: Target, name: &[u8]) -> bool {
-        self.selectors.iter().any(|selector| selector.selects(target, name))
+/// A level from 1 to 4.
+fn level(key: &str, level: Option<u8>, errors: &mut Vec<SettingsError>) -> Option<u8> {
+    if level.is_some_and(|level| !(1..=4).contains(&level)) {
+        errors.push(SettingsError::new([key], "must be 1, 2, 3 or 4"));
     }
-}
-
-/// The rules that are switched off altogether, and the exclusions of single targets.
-fn exclusions(
-    settings: &WafSettings,
-    rules: &RuleSet,
-    errors: &mut Vec<SettingsError>,
-) -> (RuleBits, Vec<Exclusion>) {
-    let mut disabled = RuleBits::empty(rules.program.rules.len());
-    let mut exclusions = Vec::new();
-    for (index, exclusion) in settings.exclude.iter().flatten().enumerate() {
-        let mut found = Vec::new();
-        let chosen = chosen_rules(exclusion, rules, &mut found);
-        let mut selectors = Vec::new();
-        for (index, text) in exclusion.targets.iter().enumerate() {
-            match Selector::parse(text) {
-                Ok(selector) => selectors.push(selector),
-                Err(error) => {
-                    found.push(SettingsError::new(
-                        ["targets", &index.to_string()],
-                        error.to_string(),
-                    ));
-                }
-            }
-        }
-        match (chosen, selectors.is_empty()) {
-            (None, true) if found.is_empty() => {
-                let error = SettingsError::new(Vec::<String>::new(), "excludes nothing");
-                found.push(
-                    error.with_hint(
-                        "give `rules`, `tags` or `targets`; `mode: off` switches all off",
-                    ),
-                );
-            }
-            (Some(rules), true) => disabled.union_with(&rules),
-            (rules, _) => exclusions.push(Exclusion { rules, selectors }),
-        }
-        errors.extend(found.into_iter().map(|error| error.under(["exclude", &index.to_string()])));
-    }
-    (disabled, exclusions)
-}
-
-/// The rules that an exclusion names; `None` if it names none.
-fn chosen_rules(
-    exclusion: &ExclusionSettings,
-    rules: &RuleSet,
-    errors: &mut Vec<SettingsError>,
-) -> Option<RuleBits> {
-    let rules = &rules.program.rules;
-    let mut chosen = RuleBits::empty(rules.len());
-    for (index, id) in exclusion.rules.iter().enumerate() {
-        match rules.iter().position(|rule| rule.id == *id) {
-            Some(rule) => chosen.insert(rule),
-            None => errors.push(SettingsError::new(
-                ["rules", &index.to_string()],
-                format!("there is no rule {id}"),
-            )),
-        }
-    }
-    for (index, tag) in exclusion.tags.iter().enumerate() {
-        let mut known = false;
-        for (rule, _) in rules
-            .iter()
-            .enumerate()
-            .filter(|(_, rule)| rule.tags.iter().any(|other| **other == **tag))
-        {
-            chosen.insert(rule);
-            known = true;
-        }
-        if !known {
-            let mut tags: Vec<&str> =
-                rules.iter().flat_map(|rule| rule.tags.iter()).map(|tag| &**tag).collect();
-            tags.sort_unstable();
-            tags.dedup();
-            let error = SettingsError::new(
-                ["tags", &index.to_string()],
-                format!("no rule has the tag `{tag}`"),
-            );
-            errors.push(error.with_hint(format!("known are {}", tags.join(", "))));
-        }
-    }
-    (!exclusion.rules.is_empty() || !exclusion.tags.is_empty()).then_some(chosen)
-}
-
-/// What the settings say to CRS, by the names of its variables.
-fn tx_of(settings: &WafSettings) -> Vec<(&'static str, u32)> {
-    let mut values = Vec::new();
-    if let Some(threshold) = settings.threshold {
-        values.push(("inbound_anomaly_score_threshold", threshold));
-    }
-    values
+    level
 }
 
 fn enabled(rules: &RuleSet, sensitivity: u8, disabled: &RuleBits) -> RuleBits {
