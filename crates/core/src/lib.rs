@@ -14,6 +14,7 @@ pub mod reading;
 pub mod reason;
 pub mod request;
 pub mod secret;
+pub mod secret_names;
 pub mod settings;
 pub mod units;
 
