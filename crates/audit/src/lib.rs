@@ -8,9 +8,13 @@ pub mod bundle;
 pub mod checkpoint;
 pub mod cosignature;
 pub mod hash;
+mod key_event;
 pub mod note;
 pub mod record;
+pub mod redact;
+pub mod settings;
 pub mod tile;
 pub mod tree;
 
+pub use key_event::{Field, KeyEvent};
 pub use record::{Kind, Record};

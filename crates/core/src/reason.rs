@@ -61,6 +61,8 @@ reasons! {
     AmbiguousRequest, "ambiguous_request", StatusCode::BAD_REQUEST, Client, "The request can be read in two ways";
     /// The address is on a deny list or not on the allow list.
     AddressDenied, "address_denied", StatusCode::FORBIDDEN, Policy, "This address may not use this service";
+    /// The audit log cannot keep the record that the route promises.
+    AuditUnavailable, "audit_unavailable", StatusCode::SERVICE_UNAVAILABLE, Gateway, "The request cannot be recorded";
     /// The body exceeds the route's limit.
     BodyTooLarge, "body_too_large", StatusCode::PAYLOAD_TOO_LARGE, Client, "The request body is too large";
     /// The client went away before the answer was complete. 499 is nginx's convention; it is

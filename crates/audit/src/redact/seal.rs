@@ -44,7 +44,12 @@ impl Sealer {
     }
 
     /// Seals a value for one field of one subject; elsewhere it does not open.
-    pub(super) fn seal(&self, subject: &str, field: &str, value: &Value) -> Result<Value, SealError> {
+    pub(super) fn seal(
+        &self,
+        subject: &str,
+        field: &str,
+        value: &Value,
+    ) -> Result<Value, SealError> {
         let mut nonce = [0; NONCE_LEN];
         rand::fill(&mut nonce).map_err(|_error| SealError::Encrypt)?;
         let mut data = value.to_string().into_bytes();
@@ -61,7 +66,12 @@ impl Sealer {
     }
 
     /// Opens what [`Self::seal`] made.
-    pub(super) fn open(&self, subject: &str, field: &str, sealed: &Value) -> Result<Value, SealError> {
+    pub(super) fn open(
+        &self,
+        subject: &str,
+        field: &str,
+        sealed: &Value,
+    ) -> Result<Value, SealError> {
         if !is_sealed(sealed) {
             return Err(SealError::Shape);
         }

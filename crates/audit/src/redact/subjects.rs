@@ -73,7 +73,12 @@ struct Cache {
 
 impl SubjectKey {
     /// Seals a field's value.
-    pub(super) fn seal(&self, subject: &str, field: &str, value: &Value) -> Result<Value, SealError> {
+    pub(super) fn seal(
+        &self,
+        subject: &str,
+        field: &str,
+        value: &Value,
+    ) -> Result<Value, SealError> {
         self.sealer.seal(subject, field, value)
     }
 

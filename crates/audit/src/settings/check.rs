@@ -100,8 +100,9 @@ impl RouteAuditSettings {
 fn need_key(log: &AuditSettings, path: &[&str], errors: &mut Vec<SettingsError>) {
     if log.redaction.key.is_none() {
         errors.push(
-            SettingsError::new(path.iter().copied(), "there is no key to hash it with")
-                .with_hint("add `audit.redaction.key: \"${file:...}\"`, such as from openssl rand -hex 32"),
+            SettingsError::new(path.iter().copied(), "there is no key to hash it with").with_hint(
+                "add `audit.redaction.key: \"${file:...}\"`, such as from openssl rand -hex 32",
+            ),
         );
     }
 }

@@ -123,7 +123,15 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Source>().unwrap().to_string(), text);
         }
-        for text in ["", "amount", "request.body:amount", "request.header:", "request.header:a b", "claim:", "body:/a"] {
+        for text in [
+            "",
+            "amount",
+            "request.body:amount",
+            "request.header:",
+            "request.header:a b",
+            "claim:",
+            "body:/a",
+        ] {
             assert_eq!(text.parse::<Source>(), Err(ParseSourceError), "{text}");
         }
     }

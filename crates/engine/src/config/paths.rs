@@ -14,6 +14,12 @@ const FILES: &[&[&str]] = &[
     &["listeners", "*", "tls", "client_auth", "ca"],
     &["upstreams", "*", "tls", "*"],
     &["access_log", "path"],
+    &["audit", "path"],
+    &["audit", "key"],
+    &["audit", "head"],
+    &["audit", "redaction", "subjects"],
+    &["audit", "anchors", "*", "file"],
+    &["audit", "anchors", "*", "ca"],
 ];
 
 /// The policies, each of which may have a firewall.

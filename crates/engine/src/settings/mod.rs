@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use tidegate_audit::settings::AuditSettings;
 use tidegate_core::forwarded::ForwardedHeader;
 use tidegate_core::net::Network;
 use tidegate_core::reading::EncodedSlash;
@@ -40,6 +41,9 @@ pub struct Settings {
     /// Where and how requests are logged; `off` switches the log off. Default: JSON lines on
     /// standard output. A reload applies it.
     pub access_log: AccessLogSettings,
+    /// The audit log: what happened to key events, to the configuration and to the process, in a
+    /// form that can be proven. Default: none.
+    pub audit: Option<AuditSettings>,
     /// Peers whose `X-Forwarded-For` or `Forwarded` is believed, such as a CDN in front. Default:
     /// nobody. A reload applies it.
     pub trusted_proxies: Vec<Network>,

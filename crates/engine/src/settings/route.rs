@@ -7,6 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
+use tidegate_audit::settings::RouteAuditSettings;
 use tidegate_core::net::Network;
 use tidegate_core::units::ByteSize;
 use tidegate_guard::RateLimitSettings;
@@ -97,7 +98,7 @@ impl JsonSchema for Target {
 /// What a route demands and grants. In `defaults` it applies to every route, under a name in
 /// `policies` to those that use it, in a route to that route.
 ///
-/// The last one wins per field. `timeouts`, `retries`, `hedge`, `waf`, `request_headers` and
+/// The last one wins per field. `audit`, `timeouts`, `retries`, `hedge`, `waf`, `request_headers` and
 /// `response_headers` merge key by key, lists are replaced, and a key written as `~` takes back
 /// what was inherited.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq)]
@@ -106,6 +107,8 @@ pub struct PolicySettings {
     /// Token buckets: one, or a list of which all must have a token. Those of a named policy count
     /// over all routes that use it. Default: no limit.
     pub rate_limit: Option<RateLimits>,
+    /// Record each request as a key event in the audit log. Default: only refusals are recorded.
+    pub audit: Option<RouteAuditSettings>,
     /// The web application firewall. Default: off.
     pub waf: Option<WafSettings>,
     /// Client addresses that may pass; all others are refused. Default: everybody.

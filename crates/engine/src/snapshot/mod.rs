@@ -4,6 +4,7 @@
 //! changes nothing of the previous snapshot: buckets and endpoint state are shared by stable id,
 //! so a configuration that is refused leaves no trace.
 
+mod audit;
 mod cookies;
 mod files;
 mod listeners;
@@ -71,6 +72,9 @@ impl Snapshot {
     ) -> Option<Self> {
         let settings = &config.settings;
         listeners::check(config, errors);
+        if let Some(log) = &settings.audit {
+            audit::check_log(log, errors);
+        }
         cookies::check(config, errors);
         let server = &settings.server;
         let here = Locality { region: server.region.clone(), zone: server.zone.clone() };

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
+use tidegate_audit::KeyEvent;
 use tidegate_core::SettingsError;
 use tidegate_guard::{AddressPolicy, RateLimit, RateLimitSettings};
 use tidegate_traffic::filters::{HeaderFilter, HeaderFilterSettings};
@@ -23,6 +24,7 @@ pub(super) struct Policy {
     pub(super) rate_limits: Vec<Arc<RateLimit>>,
     pub(super) waf: WafPolicy,
     pub(super) waf_shadow: WafPolicy,
+    pub(super) audit: Option<Arc<KeyEvent>>,
     pub(super) request_headers: HeaderFilter,
     pub(super) response_headers: HeaderFilter,
 }
@@ -86,6 +88,7 @@ impl<'c> Policies<'c> {
             rate_limits: self.rate_limits(settings, path, route, &mut own),
             waf: self.waf(settings.waf.as_ref(), "", &mut own),
             waf_shadow: self.waf_shadow(settings.waf.as_ref(), &mut own),
+            audit: self.key_event(settings, &mut own),
             request_headers: headers(&settings.request_headers, "request_headers", &mut own),
             response_headers: headers(&settings.response_headers, "response_headers", &mut own),
         };
@@ -230,6 +233,20 @@ impl<'c> Policies<'c> {
         let own: Vec<SettingsError> = found.into_iter().filter(own).collect();
         errors.extend(own);
         policy
+    }
+
+    fn key_event(
+        &self,
+        settings: &PolicySettings,
+        errors: &mut Vec<SettingsError>,
+    ) -> Option<Arc<KeyEvent>> {
+        let log = self.config.settings.audit.as_ref();
+        let compiled = KeyEvent::compile(settings.audit.as_ref()?, log).map(Arc::new);
+        compiled
+            .map_err(|found| {
+                errors.extend(found.into_iter().map(|error| error.under(["audit"])));
+            })
+            .ok()
     }
 
     fn origin(&self, path: &[&str], field: &str) -> String {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidegate_audit::KeyEvent;
 use tidegate_core::units::{ByteSize, Span};
 use tidegate_core::{Clock, SettingsError};
 use tidegate_guard::{AddressPolicy, RateLimit};
@@ -37,6 +38,8 @@ pub struct Route {
     pub waf: WafPolicy,
     /// What is evaluated beside it, and only reported.
     pub waf_shadow: WafPolicy,
+    /// What is recorded of each request, if it is a key event.
+    pub audit: Option<Arc<KeyEvent>>,
     /// Changes to the request's fields.
     pub request_headers: HeaderFilter,
     /// Changes to the response's fields.
@@ -124,6 +127,7 @@ pub(super) fn compile(
             rate_limits: policy.rate_limits,
             waf: policy.waf,
             waf_shadow: policy.waf_shadow,
+            audit: policy.audit,
             request_headers: policy.request_headers,
             response_headers: policy.response_headers,
             timeouts: Timeouts::new(route.policy.timeouts.unwrap_or_default()),
