@@ -9,11 +9,16 @@ pub mod checkpoint;
 pub mod cosignature;
 pub mod hash;
 mod key_event;
+#[cfg(test)]
+mod memory;
 pub mod note;
+pub mod proof;
+pub mod receipt;
 pub mod record;
 pub mod redact;
 pub mod settings;
 pub mod tile;
+pub mod tiles;
 pub mod tree;
 
 pub use key_event::{Field, KeyEvent};
