@@ -99,7 +99,7 @@ mod tests {
     fn the_text_form_is_strict() {
         let text = Hash::of_leaf(b"x").to_string();
         assert_eq!(Hash::from_base64(&text), Some(Hash::of_leaf(b"x")));
-        for wrong in ["", "AAAA", &text[..43], &format!("{text}="), &text.replace('=', "")] {
+        for wrong in ["", "AAAA", &format!("{text}="), &text.replace('=', "")] {
             assert_eq!(Hash::from_base64(wrong), None, "{wrong}");
         }
     }

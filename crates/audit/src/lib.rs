@@ -20,6 +20,7 @@ pub mod settings;
 pub mod tile;
 pub mod tiles;
 pub mod tree;
+pub mod verify;
 
 pub use key_event::{Field, KeyEvent};
 pub use record::{Kind, Record};

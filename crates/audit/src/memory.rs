@@ -48,6 +48,6 @@ impl Tiles for Memory {
     }
 
     fn widths(&self, tile: Tile) -> Vec<u16> {
-        (tile.width..=256).collect()
+        (1..=256).filter(|width| self.files.contains_key(&Tile { width: *width, ..tile })).collect()
     }
 }

@@ -20,8 +20,7 @@ pub trait Tiles {
     /// `NotFound` when there is none, or what reading gave.
     fn read(&self, tile: Tile) -> io::Result<Vec<u8>>;
 
-    /// The widths in which this tile is there, this one's own first, then those that hold all of
-    /// it and more. A source that cannot list names those that there may be.
+    /// The widths in which this tile is there, or may be where the source cannot list.
     fn widths(&self, tile: Tile) -> Vec<u16> {
         if tile.is_full() { vec![tile.width] } else { vec![tile.width, tile.full().width] }
     }
@@ -80,13 +79,12 @@ impl Tiles for Directory {
     }
 
     fn widths(&self, tile: Tile) -> Vec<u16> {
-        let full = self.path.join(tile.full().path());
         let mut widths = vec![tile.width, tile.full().width];
-        let folder = std::fs::read_dir(full.with_added_extension("p"));
+        let folder = std::fs::read_dir(self.path.join(format!("{}.p", tile.full())));
         for entry in folder.into_iter().flatten().flatten() {
             widths.extend(entry.file_name().to_str().and_then(|name| name.parse::<u16>().ok()));
         }
-        widths.retain(|width| *width >= tile.width && u64::from(*width) <= TILE_WIDTH);
+        widths.retain(|width| (1..=TILE_WIDTH).contains(&u64::from(*width)));
         widths.sort_unstable();
         widths.dedup();
         widths
@@ -98,7 +96,7 @@ impl Tiles for Directory {
 /// # Errors
 /// When there is none, or the first that is there is not of hashes.
 pub fn hashes(tiles: &dyn Tiles, tile: Tile) -> Result<Vec<Hash>, TileError> {
-    read_any(tiles, tile, &|bytes, stored| parse_hashes(bytes, stored))
+    read_any(tiles, tile, parse_hashes)
 }
 
 /// The entries of a bundle, from whatever width of it is there.
@@ -106,7 +104,7 @@ pub fn hashes(tiles: &dyn Tiles, tile: Tile) -> Result<Vec<Hash>, TileError> {
 /// # Errors
 /// When there is none, or the first that is there is not of entries.
 pub fn entries(tiles: &dyn Tiles, bundle: Tile) -> Result<Vec<Vec<u8>>, TileError> {
-    read_any(tiles, bundle, &|bytes, stored| {
+    read_any(tiles, bundle, |bytes, stored| {
         let entries = bundle::entries(bytes, usize::from(stored.width));
         let entries = entries.map_err(|why| shape(stored, &why))?;
         Ok(entries.into_iter().map(<[u8]>::to_vec).collect())
@@ -144,11 +142,11 @@ pub fn parse_hashes(bytes: &[u8], tile: Tile) -> Result<Vec<Hash>, TileError> {
 fn read_any<T>(
     tiles: &dyn Tiles,
     tile: Tile,
-    parse: &dyn Fn(&[u8], Tile) -> Result<Vec<T>, TileError>,
+    parse: impl Fn(&[u8], Tile) -> Result<Vec<T>, TileError>,
 ) -> Result<Vec<T>, TileError> {
     // A running log replaces its partial tiles by wider ones: between listing and reading, too.
     for _ in 0..3 {
-        for width in tiles.widths(tile) {
+        for width in tiles.widths(tile).into_iter().filter(|width| *width >= tile.width) {
             let stored = Tile { width, ..tile };
             match tiles.read(stored) {
                 Ok(bytes) => {

@@ -113,7 +113,7 @@ pub fn verify_inclusion(
         node >>= 1;
         last >>= 1;
     }
-    arrived(last == 0, hash == root)
+    arrived(last == 0, &[(hash, root)])
 }
 
 /// That the tree `old` is the beginning of the tree `new`, each given by its size and root
@@ -131,7 +131,7 @@ pub fn verify_consistency(
     }
     if old.0 == new.0 || old.0 == 0 {
         let expected = if old.0 == 0 { Hash::of_empty_tree() } else { new.1 };
-        return arrived(proof.is_empty(), old.1 == expected);
+        return arrived(proof.is_empty(), &[(old.1, expected)]);
     }
     // Where the old tree is one full subtree, its root is the first hash and left out.
     let (first, rest) = match proof.split_first() {
@@ -161,15 +161,15 @@ pub fn verify_consistency(
         node >>= 1;
         last >>= 1;
     }
-    arrived(last == 0, old_root == old.1 && new_root == new.1)
+    arrived(last == 0, &[(old_root, old.1), (new_root, new.1)])
 }
 
-const fn arrived(complete: bool, same: bool) -> Result<(), ProofError> {
-    match (complete, same) {
-        (true, true) => Ok(()),
-        (false, _) => Err(ProofError::Length),
-        (true, false) => Err(ProofError::Root),
+fn arrived(complete: bool, roots: &[(Hash, Hash)]) -> Result<(), ProofError> {
+    if !complete {
+        return Err(ProofError::Length);
     }
+    let same = roots.iter().all(|(found, expected)| found == expected);
+    if same { Ok(()) } else { Err(ProofError::Root) }
 }
 
 #[cfg(test)]

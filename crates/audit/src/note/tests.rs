@@ -75,7 +75,9 @@ fn keys_come_back_from_their_text() {
     assert_eq!(again.verifying_key(), log.verifying_key());
     let public = log.verifying_key().to_string();
     assert_eq!(VerifyingKey::parse(&public).as_ref(), Ok(log.verifying_key()));
-    assert!(!format!("{log:?}").contains(&log.to_secret_text()[40..]));
+    let secret = log.to_secret_text();
+    let (_, seed) = secret.rsplit_once('+').unwrap();
+    assert!(!format!("{log:?}").contains(seed));
 }
 
 #[track_caller]
@@ -92,7 +94,7 @@ fn what_is_no_key_is_refused() {
     check_no_key(&KEY.replace("AekyeR", "AekyeS"), KeyError::Id);
     check_no_key(&KEY.replace("Aeky", "Beky"), KeyError::Algorithm);
     check_no_key(&KEY.replace("foo", "f o"), KeyError::Name);
-    check_no_key(&KEY[..KEY.len() - 4], KeyError::Shape);
+    check_no_key(KEY.strip_suffix("3U2k").unwrap(), KeyError::Shape);
     check_no_key(&key("a").to_secret_text(), KeyError::Private);
     assert_eq!(SigningKey::parse(KEY).unwrap_err(), KeyError::NotPrivate);
     assert_eq!(SigningKey::from_seed("", [7; 32]).unwrap_err(), KeyError::Name);
