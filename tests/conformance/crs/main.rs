@@ -12,6 +12,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod engine;
 mod report;
 mod rig;
 mod run;
@@ -59,6 +60,32 @@ fn overrides_are_few_and_explained() {
     for it in overrides {
         assert!(it.reason.len() > 20, "{}: why?", it.test);
     }
+}
+
+/// The same expectations put to the engine alone, statuses aside. It is quick, and tells the
+/// engine's differences from those of the way there.
+#[test]
+fn the_engine_finds_what_the_suite_expects() {
+    let Some(crs) = env::var_os("TIDEGATE_CRS").map(PathBuf::from) else {
+        eprintln!("skipped: TIDEGATE_CRS names no checkout of CRS");
+        return;
+    };
+    let tests = picked(suite::read(&crs.join("tests/regression/tests")).expect("the suite"));
+    let engine = engine::Engine::new(&crs);
+    let outcome =
+        |stage: &suite::Stage| engine.outcome(&wire::request(&stage.input).expect("a request"));
+    let mut outcomes = tests.iter().flat_map(|test| &test.stages).map(outcome);
+    let findings_only = |test: &Test| {
+        let mut test = test.clone();
+        for stage in &mut test.stages {
+            (stage.expect.status, stage.expect.no_answer) = (None, false);
+        }
+        test
+    };
+    let judge = |test| judge(&findings_only(test), &[], &mut outcomes);
+    let results: Vec<_> = tests.iter().map(judge).collect();
+    println!("failed:\n{}", report::failures(&results));
+    println!("{} of {} passed in the engine", report::passed(&results), results.len());
 }
 
 fn picked(tests: Vec<Test>) -> Vec<Test> {

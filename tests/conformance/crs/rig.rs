@@ -8,7 +8,7 @@ use tidegate_testkit::{Gateway, Origin, Reply};
 
 /// The limits that the suite's README asks for, and what `modsecurity.conf-recommended` says about
 /// bodies.
-const SETUP: &str = r#"
+pub(crate) const SETUP: &str = r#"
 SecRequestBodyAccess On
 SecResponseBodyAccess On
 SecResponseBodyMimeType text/plain text/html text/xml application/json
@@ -57,15 +57,20 @@ pub(crate) fn gateway(crs: Option<&Path>, origin: &Origin) -> Gateway {
 pub(crate) fn origin() -> Origin {
     Origin::script(|request| {
         let path = request.target.split('?').next().unwrap_or_default();
-        if request.method != "POST" || path.trim_end_matches('/') != "/reflect" {
-            return Reply::ok("");
-        }
-        match serde_json::from_slice(&request.body) {
-            Ok(wanted) => reflect(&wanted),
-            Err(_not_json) => Reply::status(400, "Invalid JSON in request body")
-                .with("Content-Type", "text/plain; charset=utf-8"),
-        }
+        reply(&request.method, path, &request.body)
     })
+}
+
+/// What the origin answers.
+pub(crate) fn reply(method: &str, path: &str, body: &[u8]) -> Reply {
+    if method != "POST" || path.trim_end_matches('/') != "/reflect" {
+        return Reply::ok("");
+    }
+    match serde_json::from_slice(body) {
+        Ok(wanted) => reflect(&wanted),
+        Err(_not_json) => Reply::status(400, "Invalid JSON in request body")
+            .with("Content-Type", "text/plain; charset=utf-8"),
+    }
 }
 
 fn reflect(wanted: &Value) -> Reply {
