@@ -8,9 +8,9 @@ mod tree;
 use std::ops::Range;
 
 pub use self::finding::{Finding, Whose};
-use crate::checkpoint::{Checkpoint, Signed};
+use crate::checkpoint::{Checkpoint, CheckpointError, Signed};
 use crate::cosignature;
-use crate::note::VerifyingKey;
+use crate::note::{NoteError, VerifyingKey};
 use crate::proof::Prover;
 use crate::tile::{TILE_WIDTH, decimal};
 use crate::tiles::Tiles;
@@ -35,6 +35,8 @@ pub struct Claim {
     pub range: Option<Range<u64>>,
     /// From which entry on the log has to have them; from its own minimum, if not given.
     pub kept: Option<u64>,
+    /// Keys of the log before the one it has now, for what it signed with them.
+    pub former_keys: Vec<VerifyingKey>,
     /// Witnesses whose cosignatures are looked for.
     pub witnesses: Vec<VerifyingKey>,
 }
@@ -72,7 +74,7 @@ pub fn verify(
 ) -> Report {
     let mut report = Report::default();
     let signed = match &claim.checkpoint {
-        Some(bytes) => open(bytes, key, Whose::Log, &mut report.findings),
+        Some(bytes) => open(bytes, (key, &claim.former_keys), Whose::Log, &mut report.findings),
         None => {
             report.findings.push(Finding::CheckpointMissing { whose: Whose::Log });
             None
@@ -134,19 +136,18 @@ fn cosigned(signed: &Signed, witnesses: &[VerifyingKey]) -> Vec<(String, u64)> {
     cosigned.collect()
 }
 
+/// Opens a checkpoint with the key or, if it was not signed with that one, with a former one.
 fn open(
     bytes: &[u8],
-    key: &VerifyingKey,
+    (key, former): (&VerifyingKey, &[VerifyingKey]),
     whose: Whose,
     findings: &mut Vec<Finding>,
 ) -> Option<Signed> {
-    match Signed::open(bytes, key) {
-        Ok(signed) => Some(signed),
-        Err(why) => {
-            findings.push(Finding::Checkpoint { whose, why });
-            None
-        }
-    }
+    let opened = former.iter().fold(Signed::open(bytes, key), |opened, key| match opened {
+        Err(CheckpointError::Note(NoteError::NotSigned)) => Signed::open(bytes, key),
+        opened => opened,
+    });
+    opened.map_err(|why| findings.push(Finding::Checkpoint { whose, why })).ok()
 }
 
 /// Against everything that the log signed before. Beside the tiles stands whether they led to the
@@ -158,6 +159,7 @@ fn compare_all(
     now: &Checkpoint,
     findings: &mut Vec<Finding>,
 ) {
+    let key = (key, claim.former_keys.as_slice());
     match &claim.head {
         None => {}
         Some(None) => findings.push(Finding::CheckpointMissing { whose: Whose::Head }),
