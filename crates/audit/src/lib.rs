@@ -11,6 +11,7 @@ pub mod hash;
 mod key_event;
 #[cfg(test)]
 mod memory;
+pub mod log;
 pub mod note;
 pub mod proof;
 pub mod receipt;
