@@ -95,6 +95,11 @@ pub struct WafSummary {
     pub detect_only: bool,
     /// Of what the request had more than is inspected, `work` or `values`, if it had.
     pub exceeded: Option<&'static str>,
+    /// The rule that decided to refuse or to redirect, if one did; the built-in rules' score
+    /// decides without one.
+    pub decided_by: Option<u32>,
+    /// The names of arguments that rules ask not to be told (`sanitiseArg`).
+    pub sanitised: Vec<Box<str>>,
     /// The matches, in the order of the rules, bounded by the engine.
     pub matches: Vec<WafMatch>,
 }
@@ -112,6 +117,8 @@ pub struct WafMatch {
     pub piece: Box<str>,
     /// What the rule added to the score.
     pub score: u32,
+    /// The score with that.
+    pub total: u32,
     /// The rule's tags.
     pub tags: Arc<[Box<str>]>,
     /// SecLang's word for how bad it is, such as `CRITICAL`; empty if the rule says none.

@@ -213,6 +213,8 @@ impl Running {
         if quiet && exceeded.is_none() && !self.body_too_large {
             return None;
         }
+        let mut matches = outcome.matches.clone();
+        evaluation.hidden.hide_in(&mut matches);
         Some(WafSummary {
             score: outcome.score(),
             blocked: outcome.own_score >= self.policy.threshold
@@ -221,7 +223,9 @@ impl Running {
                 || self.body_too_large,
             detect_only: self.policy.detect_only,
             exceeded,
-            matches: outcome.matches.clone(),
+            decided_by: outcome.decision.as_ref().map(|decision| decision.rule),
+            sanitised: evaluation.hidden.arguments().map(Box::from).collect(),
+            matches,
         })
     }
 }

@@ -6,22 +6,27 @@ use tidegate_core::secret_names::is_secret;
 /// What stands for a masked value.
 const MASK: &str = "***";
 
-/// The parts of a query, with the values of secret parameters masked.
-pub(super) fn masked(query: &str) -> impl Iterator<Item = &str> {
+/// The parts of a query, with the values of secret parameters masked, and of those that the
+/// firewall's rules ask for.
+pub(super) fn masked<'q>(query: &'q str, also: &'q [Box<str>]) -> impl Iterator<Item = &'q str> {
     // `;` separates parameters for some servers; taking both masks more, never less.
-    query.split_inclusive(['&', ';']).flat_map(|pair| {
+    query.split_inclusive(['&', ';']).flat_map(move |pair| {
         let (pair, separator) = match pair.strip_suffix(['&', ';']) {
             Some(bare) => pair.split_at(bare.len()),
             None => (pair, ""),
         };
         match pair.split_once('=') {
-            Some((name, value)) if !value.is_empty() && is_secret(name) => {
+            Some((name, value)) if !value.is_empty() && (is_secret(name) || names(also, name)) => {
                 let (name, _) = pair.split_at(name.len() + 1);
                 [name, MASK, separator]
             }
             _ => [pair, "", separator],
         }
     })
+}
+
+fn names(names: &[Box<str>], name: &str) -> bool {
+    names.iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 
 /// The piece that a rule matched, masked if its target (such as `query:password`) is a secret.
@@ -36,7 +41,7 @@ pub(super) fn masked_url(url: &str) -> impl Iterator<Item = &str> {
         Some(at) => url.split_at(at + 1),
         None => (url, ""),
     };
-    std::iter::once(before).chain(masked(query))
+    std::iter::once(before).chain(masked(query, &[]))
 }
 
 #[cfg(test)]
@@ -45,12 +50,13 @@ mod tests {
 
     #[track_caller]
     fn check(query: &str, expected: &str) {
-        assert_eq!(masked(query).collect::<String>(), expected);
+        assert_eq!(masked(query, &["Pin".into()]).collect::<String>(), expected);
     }
 
     #[test]
     fn values_of_secret_parameters_are_masked() {
         check("", "");
+        check("pin=1&a=2", "pin=***&a=2");
         check("a=1&b=2", "a=1&b=2");
         check("token=abc&a=1", "token=***&a=1");
         check("a=1&access_token=abc", "a=1&access_token=***");

@@ -69,6 +69,7 @@ struct Inner {
     in_flight: Arc<AtomicI64>,
     overhead: Histogram,
     waf: RuleMatches,
+    waf_shadow: RuleMatches,
     reloads: Reloads,
     rate_limits: Mutex<Vec<RateLimitTable>>,
     access_log: Arc<AccessLogStats>,
@@ -104,6 +105,7 @@ impl Metrics {
                 in_flight: Arc::default(),
                 overhead: histogram(&OVERHEAD_BOUNDS),
                 waf: RuleMatches::default(),
+                waf_shadow: RuleMatches::default(),
                 reloads: Reloads::default(),
                 rate_limits: Mutex::default(),
                 access_log: Arc::default(),
@@ -149,6 +151,9 @@ impl Metrics {
         }
         if let Some(overhead) = event.overhead {
             self.inner.overhead.observe(overhead.as_secs_f64());
+        }
+        if let Some(shadow) = event.waf_shadow {
+            self.inner.waf_shadow.record(shadow);
         }
         if let Some(waf) = event.waf {
             self.inner.waf.record(waf);
@@ -210,7 +215,8 @@ impl Inner {
         upstreams::show(&self.upstreams.all(), families);
         listeners::show(&self.listeners.all(), families);
         self.early_ends.show(families);
-        self.waf.show(families);
+        self.waf.show(waf::LIVE, families);
+        self.waf_shadow.show(waf::SHADOW, families);
         self.reloads.show(families);
         self.show_access_log(families);
         rate_limits::show(&self.rate_limits.lock(), families);

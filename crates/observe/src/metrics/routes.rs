@@ -21,6 +21,7 @@ pub struct RouteMetrics {
     dry_run: Count,
     waf_blocked: Count,
     waf_detected: Count,
+    waf_exceeded: Count,
     shadow_requests: Count,
     shadow_blocks: Count,
     shadow_passes: Count,
@@ -44,6 +45,7 @@ impl RouteMetrics {
             dry_run: Count::default(),
             waf_blocked: Count::default(),
             waf_detected: Count::default(),
+            waf_exceeded: Count::default(),
             shadow_requests: Count::default(),
             shadow_blocks: Count::default(),
             shadow_passes: Count::default(),
@@ -86,6 +88,9 @@ impl RouteMetrics {
             let outcome = if waf.detect_only { &self.waf_detected } else { &self.waf_blocked };
             outcome.add(1);
         }
+        if event.waf.is_some_and(|waf| waf.exceeded.is_some()) {
+            self.waf_exceeded.add(1);
+        }
         if let Some(shadow) = event.waf_shadow {
             self.shadow_requests.add(1);
             match (event.waf.is_some_and(|waf| waf.blocked), shadow.blocked) {
@@ -112,7 +117,7 @@ const COUNTERS: [(&str, &str, Figure); 2] = [
 ];
 
 /// Counters that most routes never need.
-const RARE_COUNTERS: [(&str, &str, Figure); 6] = [
+const RARE_COUNTERS: [(&str, &str, Figure); 7] = [
     (
         "tidegate_rate_limit_dry_run_total",
         "Requests that a rate limit would have refused, were it not in dry-run.",
@@ -127,6 +132,11 @@ const RARE_COUNTERS: [(&str, &str, Figure); 6] = [
         "tidegate_waf_detected_total",
         "Requests that the web application firewall would have refused, were it not only detecting.",
         |route| route.waf_detected.value(),
+    ),
+    (
+        "tidegate_waf_budget_exceeded_total",
+        "Requests with more work or more values than the firewall looks at.",
+        |route| route.waf_exceeded.value(),
     ),
     (
         "tidegate_waf_shadow_requests_total",

@@ -119,8 +119,9 @@ fn the_firewall_is_counted_by_rule_and_by_outcome() {
     let mut waf = WafSummary {
         score: 10,
         blocked: true,
-        detect_only: false,
+        exceeded: Some("work"),
         matches: vec![found(942_100), found(941_100)],
+        ..WafSummary::default()
     };
     let route = metrics.route("r");
     metrics.record(&Event { waf: Some(&waf), ..event() }, &route, None);
@@ -129,6 +130,10 @@ fn the_firewall_is_counted_by_rule_and_by_outcome() {
     check(&metrics, r#"tidegate_waf_matches_total{rule="941100"}"#, 2.0);
     check(&metrics, r#"tidegate_waf_blocked_total{route="r"}"#, 1.0);
     check(&metrics, r#"tidegate_waf_detected_total{route="r"}"#, 1.0);
+    check(&metrics, r#"tidegate_waf_budget_exceeded_total{route="r"}"#, 2.0);
+    metrics.record(&Event { waf_shadow: Some(&waf), ..event() }, &route, None);
+    check(&metrics, r#"tidegate_waf_shadow_matches_total{rule="941100"}"#, 1.0);
+    check(&metrics, r#"tidegate_waf_matches_total{rule="941100"}"#, 2.0);
     waf.matches = (0..2_000).map(found).collect();
     metrics.record(&Event { waf: Some(&waf), ..event() }, &route, None);
     check(&metrics, r#"tidegate_waf_matches_total{rule="(other)"}"#, 1_002.0);

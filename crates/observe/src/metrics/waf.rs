@@ -8,6 +8,17 @@ use tidegate_core::event::WafSummary;
 use super::family::{Count, Families};
 use super::live::OTHER;
 
+/// What the firewall itself matched.
+pub(super) const LIVE: (&str, &str) = (
+    "tidegate_waf_matches_total",
+    "Matches of web application firewall rules, by the rule's number.",
+);
+/// What its shadows matched.
+pub(super) const SHADOW: (&str, &str) = (
+    "tidegate_waf_shadow_matches_total",
+    "Matches of rules in shadows of the firewall, by the rule's number.",
+);
+
 /// A counter for each rule that ever matched, found without a lock.
 #[derive(Debug, Default)]
 pub(super) struct RuleMatches {
@@ -43,16 +54,12 @@ impl RuleMatches {
         count.map_or(&self.other, |(_, count)| count).add(1);
     }
 
-    pub(super) fn show(&self, families: &mut Families) {
-        families.counters(
-            "tidegate_waf_matches_total",
-            "Matches of web application firewall rules, by the rule's number.",
-            |family| {
-                for (rule, count) in self.rules.load().iter() {
-                    family.counter(&[("rule", &rule.to_string())], count.value());
-                }
-                family.counter_if_any(&[("rule", OTHER)], self.other.value());
-            },
-        );
+    pub(super) fn show(&self, (name, help): (&str, &str), families: &mut Families) {
+        families.counters(name, help, |family| {
+            for (rule, count) in self.rules.load().iter() {
+                family.counter(&[("rule", &rule.to_string())], count.value());
+            }
+            family.counter_if_any(&[("rule", OTHER)], self.other.value());
+        });
     }
 }

@@ -2,6 +2,7 @@
 
 use super::tx::number;
 use super::{Decision, Evaluation, work};
+use crate::evidence;
 use crate::policy::Compiled;
 use crate::program::slots::Slot;
 use crate::program::template::Template;
@@ -129,6 +130,16 @@ impl Evaluation {
                         Some(removed) => removed.union_with(rules),
                         None => self.controls.removed = Some(rules.clone()),
                     }
+                }
+            }
+            Control::Hide(index) => {
+                let asked = program.sanitised.get(index).into_iter();
+                asked.for_each(|asked| self.hidden.add(asked));
+            }
+            Control::HideMatched => {
+                for index in 0..self.matched.len() {
+                    let place = self.matched.evidence(index).map(|found| evidence::place(&found));
+                    place.into_iter().for_each(|place| self.hidden.add_exactly(place));
                 }
             }
             Control::Settings => {

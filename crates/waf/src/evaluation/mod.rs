@@ -8,6 +8,7 @@ mod act;
 mod ask;
 mod expand;
 mod forms;
+mod hidden;
 mod matched;
 mod outcome;
 #[cfg(test)]
@@ -27,6 +28,7 @@ use crate::settings::OnExceeded;
 use crate::target::Target;
 use crate::values::Arena;
 use forms::{ByTarget, Forms};
+use hidden::Hidden;
 use matched::MatchedValues;
 use tx::Tx;
 use work::Work;
@@ -40,6 +42,7 @@ pub(crate) struct Evaluation {
     pub(crate) arena: Arena,
     pub(crate) controls: Controls,
     pub(crate) outcome: Outcome,
+    pub(crate) hidden: Hidden,
     pub(crate) work: Work,
     forms: Forms,
     by_target: ByTarget,
@@ -89,6 +92,7 @@ impl Evaluation {
         self.arena.begin(policy.rules.program.wanted, policy.limits.arguments);
         self.controls = Controls::default();
         self.outcome.reset(rules);
+        self.hidden = Hidden::default();
         self.work = Work::new(policy.limits.work);
         self.forms.reset(rules);
         self.by_target.clear();

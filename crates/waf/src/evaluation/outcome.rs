@@ -101,6 +101,7 @@ impl Evaluation {
             target,
             piece,
             score,
+            total: self.outcome.score(),
             tags: std::sync::Arc::clone(&rule.tags),
             severity: rule.severity.map_or("", crate::seclang::ast::Severity::name),
             logdata,

@@ -126,6 +126,12 @@ impl Policy {
         self.compiled.is_none()
     }
 
+    /// The rules that it is about; `None` if nothing is inspected.
+    #[must_use]
+    pub fn rules(&self) -> Option<&Arc<RuleSet>> {
+        self.compiled.as_ref().map(|compiled| &compiled.rules)
+    }
+
     /// The same policy with every rule run on every value. It exists to prove that the prefilter
     /// loses nothing, and is slow.
     #[must_use]

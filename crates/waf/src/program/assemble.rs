@@ -234,6 +234,7 @@ fn index(
             .collect(),
         prefilter,
         removals,
+        sanitised: shared.sanitised,
         blind_spots,
         slots: shared.slots,
         trie: shared.trie,

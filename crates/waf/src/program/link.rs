@@ -7,7 +7,7 @@ use super::slots::{Slots, prefix};
 use super::{Change, Condition, Control, From, Link, Question, Set, SetName, variables};
 use crate::footprint::Footprint;
 use crate::operators::seclang::{Argument, operator};
-use crate::seclang::ast::{self, Action, Ctl, IdRange, Pattern, Piece};
+use crate::seclang::ast::{self, Action, Ctl, IdRange, Pattern, Piece, Sanitise};
 use crate::transformations::Transformation;
 use crate::transformations::seclang::{Step, step};
 use crate::transformations::trie::Trie;
@@ -23,6 +23,8 @@ pub(super) struct Shared {
     pub(super) removals: Vec<Who>,
     /// Which rules each [`Control::RemoveTarget`] means, and where.
     pub(super) blind_spots: Vec<(Who, super::Pick)>,
+    /// What each [`Control::Hide`] means.
+    pub(super) sanitised: Vec<Sanitise>,
 }
 
 /// Rules, as `ctl` names them.
@@ -48,6 +50,11 @@ impl Shared {
                 Action::SetVar(change) => set.push(self.set(change)?),
                 Action::SetEnv { name, value } => set.push(self.set_env(name, value)?),
                 Action::Ctl(ctl) => controls.extend(self.control(ctl)?),
+                Action::Sanitise(Sanitise::Matched) => controls.push(Control::HideMatched),
+                Action::Sanitise(asked) => {
+                    controls.push(Control::Hide(self.sanitised.len()));
+                    self.sanitised.push(asked.clone());
+                }
                 // Collections last for one request here, so there is nothing to load or expire.
                 Action::DeprecateVar { .. } | Action::ExpireVar { .. } | Action::InitCol { .. } => {
                 }

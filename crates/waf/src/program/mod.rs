@@ -22,7 +22,7 @@ use crate::bits::RuleBits;
 use crate::operators::Operator;
 use crate::operators::seclang::Compare;
 use crate::prefilter::Prefilter;
-use crate::seclang::ast::{BodyProcessor, RuleEngine, Severity};
+use crate::seclang::ast::{BodyProcessor, RuleEngine, Sanitise, Severity};
 use crate::target::TargetSet;
 use crate::transformations::Transformation;
 use crate::transformations::trie::Trie;
@@ -56,6 +56,8 @@ pub(crate) struct Program {
     pub(crate) removals: Vec<RuleBits>,
     /// Where `ctl` says not to look, by [`Control::RemoveTarget`].
     pub(crate) blind_spots: Vec<BlindSpot>,
+    /// What is not told, by [`Control::Hide`].
+    pub(crate) sanitised: Vec<Sanitise>,
 }
 
 impl Program {
@@ -248,6 +250,10 @@ pub(crate) enum Change {
 pub(crate) enum Control {
     BodyProcessor(BodyProcessor),
     ForceBody(bool),
+    /// An index of [`Program::sanitised`]: what it names is not told.
+    Hide(usize),
+    /// What the rule matched is not told.
+    HideMatched,
     /// An index of [`Program::removals`].
     Remove(usize),
     /// An index of [`Program::blind_spots`].

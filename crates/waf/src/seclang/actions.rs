@@ -2,7 +2,7 @@
 
 use super::ast::{
     Action, AuditEngine, BodyProcessor, Change, Collection, Ctl, IdRange, Pattern, RuleEngine,
-    SetVar, Severity, Template,
+    Sanitise, SetVar, Severity, Template,
 };
 use super::error::unknown;
 use super::raw::RawAction;
@@ -108,19 +108,15 @@ pub(super) fn parse(action: &RawAction) -> Result<Parsed, String> {
             return Ok(Parsed::Ignored("content is not injected into responses"));
         }
         "pause" => return Ok(Parsed::Ignored("a request is never held up")),
-        "sanitisearg"
-        | "sanitisematched"
-        | "sanitisematchedbytes"
-        | "sanitiserequestheader"
-        | "sanitiseresponseheader"
-        | "sanitizearg"
-        | "sanitizematched"
-        | "sanitizematchedbytes"
-        | "sanitizerequestheader"
-        | "sanitizeresponseheader" => {
-            return Ok(Parsed::Ignored(
-                "what is logged of a match is always shortened and redacted",
-            ));
+        "sanitisearg" | "sanitizearg" => Action::Sanitise(Sanitise::Argument(value()?.into())),
+        "sanitisematched" | "sanitisematchedbytes" | "sanitizematched" | "sanitizematchedbytes" => {
+            Action::Sanitise(Sanitise::Matched)
+        }
+        "sanitiserequestheader" | "sanitizerequestheader" => {
+            Action::Sanitise(Sanitise::RequestField(value()?.into()))
+        }
+        "sanitiseresponseheader" | "sanitizeresponseheader" => {
+            Action::Sanitise(Sanitise::ResponseField(value()?.into()))
         }
         "xmlns" => return Ok(Parsed::Ignored("XPath here knows `/*` and `//@*` only")),
         name => return Err(unknown("action", name, NAMES)),

@@ -238,7 +238,19 @@ pub(crate) enum Action {
         name: Template,
         value: Template,
     },
+    Sanitise(Sanitise),
     SetVar(SetVar),
+}
+
+/// What is not to be told of a request: `sanitiseArg:password`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Sanitise {
+    /// An argument, of the query or the body.
+    Argument(Box<str>),
+    /// What the rule matched.
+    Matched,
+    RequestField(Box<str>),
+    ResponseField(Box<str>),
 }
 
 /// `setvar:tx.score=+5`.

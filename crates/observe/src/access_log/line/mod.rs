@@ -52,7 +52,8 @@ fn write_request(line: &mut Object<'_>, event: &Event<'_>) {
         line.text("path", event.path);
     }
     if let Some(query) = event.query {
-        line.parts("query", masked(query));
+        let sanitised = event.waf.map(|waf| waf.sanitised.as_slice()).unwrap_or_default();
+        line.parts("query", masked(query, sanitised));
     }
     line.text_if_any("user_agent", event.user_agent);
     if let Some(referer) = event.referer {
@@ -95,7 +96,7 @@ fn write_waf(out: &mut Vec<u8>, waf: &WafSummary) {
     object.number("score", waf.score);
     object.boolean("blocked", waf.blocked);
     object.boolean("detect_only", waf.detect_only);
-    write_matches(&mut object, waf);
+    write_found(&mut object, waf);
     object.end();
 }
 
@@ -103,19 +104,33 @@ fn write_shadow(out: &mut Vec<u8>, shadow: &WafSummary) {
     let mut object = Object::begin(out);
     object.number("score", shadow.score);
     object.boolean("blocked", shadow.blocked);
-    write_matches(&mut object, shadow);
+    write_found(&mut object, shadow);
     object.end();
 }
 
-fn write_matches(object: &mut Object<'_>, waf: &WafSummary) {
+fn write_found(object: &mut Object<'_>, waf: &WafSummary) {
+    object.text_if_any("exceeded", waf.exceeded);
+    if let Some(rule) = waf.decided_by {
+        object.number("decided_by", rule);
+    }
     object.name("matches");
     list(object.out, &waf.matches, |out, found| {
         let mut object = Object::begin(out);
         object.number("rule", found.rule);
+        object.number("phase", found.phase);
         object.text("message", &found.message);
+        object.text_if_any("severity", Some(found.severity).filter(|text| !text.is_empty()));
+        if !found.tags.is_empty() {
+            object.name("tags");
+            list(object.out, &found.tags, |out, tag| string(out, tag));
+        }
         object.text("target", &found.target);
         object.text("piece", masked_piece(&found.target, &found.piece));
+        if !found.logdata.is_empty() {
+            object.text("logdata", masked_piece(&found.target, &found.logdata));
+        }
         object.number("score", found.score);
+        object.number("total", found.total);
         object.end();
     });
 }

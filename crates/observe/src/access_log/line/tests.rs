@@ -45,20 +45,27 @@ fn with_full_event<R>(test: impl FnOnce(&Event<'_>) -> R) -> R {
         score: 5,
         blocked: true,
         detect_only: false,
+        exceeded: Some("work"),
+        decided_by: Some(949_110),
+        sanitised: vec!["pin".into()],
         matches: vec![WafMatch {
             rule: 942_100,
             message: "SQL injection".into(),
             target: "query:id".into(),
             piece: "1' or \"1\"".into(),
             score: 5,
-            ..WafMatch::default()
+            total: 5,
+            tags: vec!["attack-sqli".into()].into(),
+            severity: "CRITICAL",
+            logdata: "found".into(),
+            phase: 2,
         }],
     };
     let limits = ["logins"];
     test(&Event {
         client: IpAddr::V6(Ipv6Addr::LOCALHOST),
         peer: SocketAddr::from((Ipv6Addr::LOCALHOST, 1)),
-        query: Some("id=1&token=hidden"),
+        query: Some("id=1&token=hidden&pin=hidden"),
         referer: Some("https://a.example/?password=hidden"),
         trace_id: Some("4bf92f3577b34da6a3ce929d0e0e4736"),
         status: 403,
@@ -78,7 +85,7 @@ fn a_refusal_says_why() {
     let line = with_full_event(parsed);
     assert_eq!(line["client"], "::1");
     assert_eq!(line["peer"], "[::1]:1");
-    assert_eq!(line["query"], "id=1&token=***");
+    assert_eq!(line["query"], "id=1&token=***&pin=***");
     assert_eq!(line["referer"], "https://a.example/?password=***");
     assert_eq!(line["reason"], "waf_blocked");
     assert_eq!(line["evidence"], "rule 942100");
@@ -93,8 +100,15 @@ fn a_refusal_says_why() {
             "score": 5,
             "blocked": true,
             "detect_only": false,
+            "exceeded": "work",
+            "decided_by": 949_110,
             "matches": [{
                 "rule": 942_100,
+                "phase": 2,
+                "severity": "CRITICAL",
+                "tags": ["attack-sqli"],
+                "logdata": "found",
+                "total": 5,
                 "message": "SQL injection",
                 "target": "query:id",
                 "piece": "1' or \"1\"",

@@ -1,6 +1,8 @@
 //! What may be told of a match: short, printable, and without the secrets of the fields that hold
 //! them.
 
+mod cards;
+
 use std::ops::Range;
 
 use crate::evaluation::Evidence;
@@ -11,6 +13,9 @@ const MAX_PIECE: usize = 64;
 
 /// No text of a rule is longer than this in logs, before escaping.
 const MAX_TEXT: usize = 256;
+
+/// So far around a piece, a card's number may go on.
+const AROUND: usize = 40;
 
 /// Fields whose values are credentials, or hold some.
 const SECRET_FIELDS: [&[u8]; 6] = [
@@ -68,11 +73,23 @@ pub(crate) fn is_secret(target: Option<Target>, name: &[u8]) -> bool {
 
 /// The bytes of the range (of everything if it is empty), shortened and escaped.
 fn escaped(bytes: &[u8], range: Range<usize>) -> String {
-    let piece = bytes.get(range).filter(|piece| !piece.is_empty()).unwrap_or(bytes);
-    shortened(piece, MAX_PIECE)
+    if range.is_empty() || range.end > bytes.len() {
+        return shortened(bytes, MAX_PIECE);
+    }
+    // A number is looked at as a whole, whatever part of it a rule found.
+    let shown = range.start..range.end.min(range.start + MAX_PIECE + 1);
+    let start = shown.start.saturating_sub(AROUND);
+    let end = shown.end.saturating_add(AROUND).min(bytes.len());
+    let around = cards::masked(bytes.get(start..end).unwrap_or_default());
+    cut(around.get(shown.start - start..shown.end - start).unwrap_or_default(), MAX_PIECE)
 }
 
-fn shortened(piece: &[u8], limit: usize) -> String {
+fn shortened(text: &[u8], limit: usize) -> String {
+    let around = text.get(..limit + AROUND).unwrap_or(text);
+    cut(&cards::masked(around), limit)
+}
+
+fn cut(piece: &[u8], limit: usize) -> String {
     let shown = piece.get(..limit).unwrap_or(piece);
     let mut text = String::with_capacity(shown.len() + 4);
     for part in shown.utf8_chunks() {
@@ -119,6 +136,16 @@ mod tests {
         assert_eq!(&*place(&evidence(Target::Path, "", b"", 0..0)), "path");
         let full = Evidence { full_name: b"ARGS:q", ..evidence(Target::ArgsGet, "q", b"", 0..0) };
         assert_eq!(&*place(&full), "ARGS:q");
+    }
+
+    #[test]
+    fn a_card_is_not_told_even_in_part() {
+        let card = b"x' or 4111111111111111='";
+        check(card, 3..21, "or ************111");
+        check(card, 6..10, "****");
+        check(card, 0..0, "x' or ************1111='");
+        let text = text(&[b"y".repeat(250).as_slice(), b" 4111111111111111"].concat());
+        assert!(!text.contains("411"), "{text}");
     }
 
     #[test]
