@@ -17,6 +17,8 @@ pub mod proof;
 pub mod receipt;
 pub mod record;
 pub mod redact;
+pub mod scan;
+pub mod search;
 pub mod settings;
 pub mod tile;
 pub mod tiles;

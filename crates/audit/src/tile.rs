@@ -150,8 +150,9 @@ fn entries_below(level: u8) -> u64 {
     TILE_WIDTH.saturating_pow(u32::from(level))
 }
 
-/// A number without sign, space or leading zero.
-pub(crate) fn decimal(text: &str) -> Option<u64> {
+/// A number without sign, space or leading zero, as it stands in checkpoints and paths.
+#[must_use]
+pub fn decimal(text: &str) -> Option<u64> {
     let plain = text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
     plain.then(|| text.parse().ok()).flatten()
 }

@@ -7,8 +7,10 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::commands::AuditCommand;
+
 /// Where a packaged Tidegate keeps its configuration.
-const DEFAULT_CONFIG: &str = "/etc/tidegate/tidegate.yaml";
+pub(crate) const DEFAULT_CONFIG: &str = "/etc/tidegate/tidegate.yaml";
 
 /// Tidegate stands between the internet and your API pods: one binary, one YAML file.
 #[derive(Debug, Parser)]
@@ -51,6 +53,11 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Tell everything that is wrong with a configuration; exit code 1 if anything is
     Check(CheckArgs),
+    /// Verify, prove, search and export the audit log
+    Audit {
+        #[command(subcommand)]
+        command: Box<AuditCommand>,
+    },
     /// Print the JSON Schema of the configuration, for editors
     Schema,
     /// Have a running Tidegate read its configuration again; all or nothing

@@ -16,6 +16,11 @@ pub(crate) fn say(text: &str) -> io::Result<()> {
     output.flush()
 }
 
+/// Standard output for many lines; to be flushed.
+pub(crate) fn lines() -> impl io::Write {
+    io::BufWriter::new(io::stdout().lock())
+}
+
 /// Writes a line to standard error. If even that is closed, nobody is left to tell.
 pub(crate) fn complain(text: &str) {
     writeln!(io::stderr().lock(), "{text}").ok();

@@ -55,6 +55,9 @@ pub enum KeyError {
     /// The id is not that of name and key.
     #[error("its id is not that of its name and key: mistyped or cut")]
     Id,
+    /// The system gave no random bytes.
+    #[error("the system has no randomness")]
+    Randomness,
     /// Not Ed25519.
     #[error("an algorithm other than Ed25519")]
     Algorithm,
@@ -136,6 +139,16 @@ impl fmt::Debug for VerifyingKey {
 }
 
 impl SigningKey {
+    /// A new key.
+    ///
+    /// # Errors
+    /// [`KeyError::Name`], or the system has no randomness.
+    pub fn generate(name: &str) -> Result<Self, KeyError> {
+        let mut seed = [0; KEY_LEN];
+        aws_lc_rs::rand::fill(&mut seed).map_err(|_unspecified| KeyError::Randomness)?;
+        Self::from_seed(name, seed)
+    }
+
     /// The key that 32 random bytes are.
     ///
     /// # Errors

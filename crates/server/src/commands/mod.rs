@@ -1,6 +1,7 @@
 //! The commands, a file each. To add one: a variant of `cli::Command`, a file here, a line below.
 
 mod admin_client;
+mod audit;
 mod check;
 mod completions;
 mod demo;
@@ -13,6 +14,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
+pub(crate) use self::audit::AuditCommand;
 use crate::cli::Command;
 
 /// Does what was asked for.
@@ -21,6 +23,7 @@ use crate::cli::Command;
 /// When it cannot be done; a bad configuration found by `check` is an exit code, not an error.
 pub(crate) fn execute(command: Command) -> Result<ExitCode> {
     match command {
+        Command::Audit { command } => audit::execute(command),
         Command::Check(args) => check::execute(&args),
         Command::Completions(args) => completions::execute(&args),
         Command::Demo(args) => demo::execute(&args),
