@@ -9,9 +9,9 @@ pub mod checkpoint;
 pub mod cosignature;
 pub mod hash;
 mod key_event;
+pub mod log;
 #[cfg(test)]
 mod memory;
-pub mod log;
 pub mod note;
 pub mod proof;
 pub mod receipt;

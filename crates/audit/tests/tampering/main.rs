@@ -12,8 +12,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
+use tidegate_audit::log::{Durability, Log, Options};
 use tidegate_audit::tiles::Directory;
 use tidegate_audit::verify::{Claim, Report, verify};
+use tidegate_core::Clock;
 
 use crate::cases::Case;
 use crate::forger::{Forger, entry, key};
@@ -24,8 +26,7 @@ const SIZE: u64 = 1500;
 #[test]
 fn every_tampering_is_found_and_named() {
     let original = TempDir::new().unwrap();
-    let mut log = Forger { path: original.path().to_owned(), entries: Vec::new() };
-    log.rewrite((0..SIZE).map(entry).collect(), &key(1));
+    let log = written_by_tidegate(original.path());
     let untouched = examine(&log.path, &claim(&log));
     assert!(untouched.holds(), "{untouched:?}");
 
@@ -51,6 +52,24 @@ fn every_tampering_is_found_and_named() {
     assert!(failures.is_empty(), "not found, or not named:\n{failures}");
     assert!(cases.len() >= 200, "{}", cases.len());
     check_page(&table, cases.len());
+}
+
+/// A log as a gateway leaves it that signed now and then and was stopped.
+fn written_by_tidegate(folder: &Path) -> Forger {
+    let (path, head) = (folder.join("log"), folder.join("head"));
+    let options = Options::new(&path, &head);
+    let (log, _recovered) = Log::open(options, &key(1), Clock::System).unwrap();
+    let entries: Vec<_> = (0..SIZE).map(entry).collect();
+    for (index, entry) in entries.iter().enumerate() {
+        let ticket = log.append(entry.clone(), Durability::Grouped).unwrap();
+        if index % 300 == 299 {
+            assert_eq!(ticket.wait(), Ok(index as u64));
+            log.checkpoint_now().unwrap().wait().unwrap();
+        }
+    }
+    assert_eq!(log.close().unwrap().size, SIZE);
+    assert_eq!(fs::read(&head).unwrap(), fs::read(path.join("checkpoint")).unwrap());
+    Forger { path, entries }
 }
 
 fn run(case: &Case, original: &Forger) -> Vec<tidegate_audit::verify::Finding> {
