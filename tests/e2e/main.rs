@@ -32,6 +32,8 @@ mod streaming;
 mod tls;
 mod upstreams;
 mod waf;
+mod waf_bodies;
+mod waf_responses;
 mod websocket;
 
 use std::net::SocketAddr;

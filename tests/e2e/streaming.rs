@@ -9,7 +9,7 @@ use crate::{in_front_of, with_policy};
 
 /// Reads until `wanted` has come.
 #[track_caller]
-fn read_until(connection: &mut Connection, wanted: &str) {
+pub(crate) fn read_until(connection: &mut Connection, wanted: &str) {
     let mut text = Vec::new();
     let mut chunk = [0; 1024];
     while !String::from_utf8_lossy(&text).contains(wanted) {
@@ -55,7 +55,7 @@ fn a_large_upload_leaves_no_trace_in_memory() {
     assert!(grown < 16 << 10, "{grown} KiB more for an upload of {} KiB", size >> 10);
 }
 
-fn resident_kib(pid: u32) -> u64 {
+pub(crate) fn resident_kib(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("runs");
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
     line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number")

@@ -72,6 +72,8 @@ reasons! {
     MethodNotAllowed, "method_not_allowed", StatusCode::METHOD_NOT_ALLOWED, Client, "The method is not allowed here";
     /// A method that HTTP does not know and no route names.
     MethodUnknown, "method_unknown", StatusCode::NOT_IMPLEMENTED, Client, "The method is not known";
+    /// More is to be held in memory than all requests together may hold.
+    Overloaded, "overloaded", StatusCode::SERVICE_UNAVAILABLE, Gateway, "The gateway has too much to do";
     /// The header section exceeds the limits in bytes or fields (RFC 6585 §5).
     HeadersTooLarge, "headers_too_large", StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, Client, "The request header is too large";
     /// A defect of ours.

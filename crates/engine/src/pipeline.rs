@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderName, HeaderValue, header, response};
 use tidegate_core::event::WafSummary;
 use tidegate_core::{Denial, Reason, Request};
 use tidegate_guard::rate::{RATE_LIMIT, RATE_LIMIT_POLICY};
@@ -111,6 +111,68 @@ impl Admitted {
         }
         let Some(inspection) = &mut self.inspection else { return Ok(()) };
         match inspection.body(content_type, bytes, complete) {
+            Verdict::Pass => Ok(()),
+            Verdict::Block(denial) => Err(Box::new(denial)),
+        }
+    }
+
+    /// Whether what the firewall finds is acted on, and not only reported.
+    #[must_use]
+    pub fn enforces(&self) -> bool {
+        self.inspection.as_ref().is_some_and(Inspection::enforces)
+    }
+
+    /// Whether bodies of responses are inspected.
+    #[must_use]
+    pub fn reads_responses(&self) -> bool {
+        [&self.inspection, &self.shadow].into_iter().flatten().any(Inspection::reads_responses)
+    }
+
+    /// Whether responses have to wait for the firewall's verdict.
+    #[must_use]
+    pub fn holds_responses(&self) -> bool {
+        let holds = |it: &Inspection| it.enforces() && it.reads_responses();
+        self.inspection.as_ref().is_some_and(holds)
+    }
+
+    /// Decides about a response's head, once. Returns how much of its body is to be collected for
+    /// [`Admitted::inspect_response_body`], if any.
+    ///
+    /// # Errors
+    ///
+    /// The firewall's refusal.
+    pub fn inspect_response_head(
+        &mut self,
+        head: &response::Parts,
+    ) -> Result<Option<usize>, Box<Denial>> {
+        let mut limit = None;
+        if let Some(shadow) = &mut self.shadow {
+            let (Verdict::Pass | Verdict::Block(_)) = shadow.response_head(head);
+            limit = shadow.wants_response_body(head);
+        }
+        let Some(inspection) = &mut self.inspection else { return Ok(limit) };
+        match inspection.response_head(head) {
+            Verdict::Pass => Ok(limit.max(inspection.wants_response_body(head))),
+            Verdict::Block(denial) => Err(Box::new(denial)),
+        }
+    }
+
+    /// Decides about the beginning of a response's body, once. `complete` says that nothing
+    /// follows.
+    ///
+    /// # Errors
+    ///
+    /// The firewall's refusal.
+    pub fn inspect_response_body(
+        &mut self,
+        bytes: &[u8],
+        complete: bool,
+    ) -> Result<(), Box<Denial>> {
+        if let Some(shadow) = &mut self.shadow {
+            let (Verdict::Pass | Verdict::Block(_)) = shadow.response_body(bytes, complete);
+        }
+        let Some(inspection) = &mut self.inspection else { return Ok(()) };
+        match inspection.response_body(bytes, complete) {
             Verdict::Pass => Ok(()),
             Verdict::Block(denial) => Err(Box::new(denial)),
         }

@@ -104,7 +104,7 @@ pub(crate) async fn begin(
     ctx.request_bytes = 0;
     if let Some(held) = &mut ctx.held {
         // What was held back comes again out of the replay buffer.
-        held.bytes.clear();
+        held.body.clear();
     }
     let journey = &mut ctx.journey;
     journey.started.get_or_insert(now);

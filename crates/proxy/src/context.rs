@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Method, Version};
 use pingora_error::{Error, ErrorSource};
@@ -23,8 +24,10 @@ use crate::attempt::{self, Ended};
 use crate::connection::{Broken, Connection};
 use crate::edge::{Edge, Live};
 use crate::faults;
+use crate::held::HeldBody;
 use crate::lanes::{Lane, Upstream};
 use crate::request_id::RequestId;
+use crate::response::HeldResponse;
 
 /// One request on its way. Pingora makes it before the head is known, so everything starts empty.
 #[derive(Default)]
@@ -48,6 +51,12 @@ pub(crate) struct Context {
     pub(crate) request_bytes: u64,
     /// A body that is held back until it is inspected.
     pub(crate) held: Option<Held>,
+    /// A whole body that was read and inspected, and is more than Pingora keeps.
+    pub(crate) body: Option<Bytes>,
+    /// A response whose beginning is collected for the firewall.
+    pub(crate) held_response: Option<HeldResponse>,
+    /// The refusal that ended the exchange, for the answer.
+    pub(crate) denial: Option<Box<Denial>>,
     /// Whether the event was recorded; if not, it is when this is dropped.
     pub(crate) recorded: bool,
     /// Time spent waiting for the client's body, before anything was sent upstream.
@@ -134,7 +143,7 @@ pub(crate) struct Findings {
 /// A body that passes in pieces while its first part is collected for the WAF.
 #[derive(Debug)]
 pub(crate) struct Held {
-    pub(crate) bytes: Vec<u8>,
+    pub(crate) body: HeldBody,
     pub(crate) limit: usize,
 }
 
@@ -171,6 +180,11 @@ impl Arrival {
 }
 
 impl Context {
+    /// Whether the answer may have to wait, head and body, before any of it is written.
+    pub(crate) fn holds_answer(&self) -> bool {
+        self.admitted.as_ref().is_some_and(Admitted::holds_responses)
+    }
+
     pub(crate) fn timeouts(&self) -> Option<Timeouts> {
         self.route.as_ref().map(|route| route.timeouts)
     }

@@ -17,6 +17,7 @@ use tidegate_observe::{AccessLog, Metrics, RateLimitTable};
 
 use crate::client_stream::ClientStream;
 use crate::connection::Connection;
+use crate::held::HeldBytes;
 use crate::lanes::Lanes;
 use crate::request_id::RequestId;
 use crate::respond;
@@ -34,6 +35,7 @@ pub(crate) struct Edge {
     metrics: Metrics,
     access_log: AccessLog,
     connections: ConnectionCounts,
+    held_bytes: Arc<HeldBytes>,
     clock: Clock,
     ready: AtomicBool,
     draining: AtomicBool,
@@ -57,13 +59,15 @@ impl Live {
 
 impl Edge {
     pub(crate) fn new(live: Live, metrics: Metrics, access_log: AccessLog, clock: Clock) -> Self {
-        let connections =
-            ConnectionCounts::new(connection_limits(&live.snapshot.settings().limits));
+        let limits = &live.snapshot.settings().limits;
+        let connections = ConnectionCounts::new(connection_limits(limits));
+        let held_bytes = Arc::new(HeldBytes::new(limits.held_bodies.as_usize()));
         Self {
             live: ArcSwap::from_pointee(live),
             metrics,
             access_log,
             connections,
+            held_bytes,
             clock,
             ready: AtomicBool::new(false),
             draining: AtomicBool::new(false),
@@ -77,7 +81,9 @@ impl Edge {
 
     /// Puts another configuration in force; requests that run keep theirs.
     pub(crate) fn replace(&self, live: Live) {
-        self.connections.set_limits(connection_limits(&live.snapshot.settings().limits));
+        let limits = &live.snapshot.settings().limits;
+        self.connections.set_limits(connection_limits(limits));
+        self.held_bytes.set_limit(limits.held_bodies.as_usize());
         self.live.store(Arc::new(live));
     }
 
@@ -95,6 +101,11 @@ impl Edge {
 
     pub(crate) fn connections(&self) -> &ConnectionCounts {
         &self.connections
+    }
+
+    /// The room for bodies that are held in memory.
+    pub(crate) fn held_bytes(&self) -> &Arc<HeldBytes> {
+        &self.held_bytes
     }
 
     pub(crate) fn clock(&self) -> &Clock {

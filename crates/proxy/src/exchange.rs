@@ -20,24 +20,34 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{ProxyHttp, Session};
 use pingora_timeout::timeout;
 use tidegate_core::reading::Upgrade;
+use tidegate_traffic::retry::MAX_REPLAY;
 
 use crate::attempt;
 use crate::body;
 use crate::context::Context;
 use crate::gateway::Gateway;
 use crate::hedge::{self, Second};
+use crate::held::HeldBody;
+use crate::response;
 use crate::upstream_head;
+
+/// How much of a body is written at once.
+const PIECE: usize = 64 * 1024;
 
 /// Whether the request is exchanged here.
 pub(crate) fn takes(session: &mut Session, ctx: &Context) -> bool {
     let (Some(route), Some(arrival)) = (&ctx.route, &ctx.arrival) else { return false };
     let hedged = route.hedge.as_ref().is_some_and(|hedge| hedge.takes(&arrival.method));
-    if !(hedged || route.retries.per_try_timeout.is_some()) {
+    let held = ctx.holds_answer();
+    if !(held || ctx.body.is_some() || hedged || route.retries.per_try_timeout.is_some()) {
         return false;
     }
+    let most = if held { MAX_REPLAY } else { route.retries.max_body };
     let length = body::content_length(session.req_header());
-    let fits = length.is_some_and(|length| length <= route.retries.max_body);
-    arrival.target.upgrade == Upgrade::Absent && (fits || session.is_body_empty())
+    let fits = length.is_some_and(|length| length <= most)
+        || held && session.is_body_done() && !session.retry_buffer_truncated();
+    arrival.target.upgrade == Upgrade::Absent
+        && (fits || ctx.body.is_some() || session.is_body_empty())
 }
 
 /// Carries the request to an endpoint and the answer back.
@@ -45,7 +55,7 @@ pub(crate) fn takes(session: &mut Session, ctx: &Context) -> bool {
 /// # Errors
 /// As Pingora's own exchange: what ended the last try, or the client.
 pub(crate) async fn run(gateway: &Gateway, session: &mut Session, ctx: &mut Context) -> Result<()> {
-    let body = request_body(session, ctx).await?;
+    let body = request_body(gateway, session, ctx).await?;
     loop {
         match attempt(gateway, session, ctx, body.clone()).await {
             Ok((leg, head)) => return answer(gateway, session, ctx, leg, head).await,
@@ -56,13 +66,21 @@ pub(crate) async fn run(gateway: &Gateway, session: &mut Session, ctx: &mut Cont
 }
 
 /// The whole body, as it may have been read already.
-async fn request_body(session: &mut Session, ctx: &mut Context) -> Result<Option<Bytes>> {
+async fn request_body(
+    gateway: &Gateway,
+    session: &mut Session,
+    ctx: &mut Context,
+) -> Result<Option<Bytes>> {
     if session.is_body_empty() {
         return Ok(None);
     }
-    let limit = usize::try_from(tidegate_traffic::retry::MAX_REPLAY).unwrap_or(usize::MAX);
+    if let Some(body) = &ctx.body {
+        return Ok(Some(body.clone()));
+    }
     if !session.is_body_done() {
-        let read = body::read_whole(session, ctx, limit).await;
+        let limit = usize::try_from(MAX_REPLAY).unwrap_or(usize::MAX);
+        let room = HeldBody::new(gateway.edge().held_bytes());
+        let read = body::read_whole(session, ctx, limit, room).await;
         read.map_err(|denial| crate::gateway::refused_midway(ctx, &denial).into_down())?;
     }
     Ok(Some(session.get_retry_buffer().unwrap_or_default()))
@@ -111,6 +129,12 @@ async fn carry(
     let scheme = if leg.peer.tls() { Scheme::HTTPS } else { Scheme::HTTP };
     let h2 = matches!(leg.client, HttpSession::H2(_)).then_some(scheme);
     upstream_head::suit_upstream(&mut head, h2)?;
+    if let Some(body) = &body
+        && !head.headers.contains_key(header::CONTENT_LENGTH)
+    {
+        // It came in chunks, and its length is known by now.
+        head.insert_header(header::CONTENT_LENGTH, body.len())?;
+    }
     if body.is_some() {
         gateway.request_body_filter(session, &mut body, true, ctx).await?;
     }
@@ -219,8 +243,16 @@ impl Leg {
             };
         };
         self.client.write_request_header(head).await?;
-        self.client.write_request_body(body.clone(), true).await?;
-        self.client.finish_request_body().await
+        let mut body = body.clone();
+        loop {
+            // The time for a write is for a piece, not for the whole.
+            let piece = body.split_to(body.len().min(PIECE));
+            let end = body.is_empty();
+            self.client.write_request_body(piece, end).await?;
+            if end {
+                return self.client.finish_request_body().await;
+            }
+        }
     }
 
     /// Reads past interim answers (RFC 9110 §15.2).
@@ -271,8 +303,14 @@ async fn answer(
     frame(session, &mut head, end)?;
     gateway.response_filter(session, &mut head, ctx).await?;
     let mut tasks = vec![HttpTask::Header(Box::new(head), end)];
+    if end {
+        // No body came to wait for.
+        pass_rest(gateway, session, ctx, &mut tasks)?;
+    }
     loop {
-        session.write_response_tasks(std::mem::take(&mut tasks)).await?;
+        if end || !response::waits(ctx) {
+            session.write_response_tasks(std::mem::take(&mut tasks)).await?;
+        }
         if end {
             break;
         }
@@ -286,7 +324,7 @@ async fn answer(
                     continue;
                 }
             }
-            _ => pass_body(gateway, session, ctx, &mut None, true)?,
+            _ => pass_rest(gateway, session, ctx, &mut tasks)?,
         }
         tasks.push(task);
     }
@@ -305,6 +343,21 @@ fn pass_body(
 ) -> Result<()> {
     gateway.upstream_response_body_filter(session, bytes, end, ctx)?;
     gateway.response_body_filter(session, bytes, end, ctx)?;
+    Ok(())
+}
+
+/// Ends the body without a further piece; what was held back of it goes before the end.
+fn pass_rest(
+    gateway: &Gateway,
+    session: &mut Session,
+    ctx: &mut Context,
+    tasks: &mut Vec<HttpTask>,
+) -> Result<()> {
+    let mut rest = None;
+    pass_body(gateway, session, ctx, &mut rest, true)?;
+    if rest.as_ref().is_some_and(|rest| !rest.is_empty()) {
+        tasks.push(HttpTask::Body(rest, false));
+    }
     Ok(())
 }
 

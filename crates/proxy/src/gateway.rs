@@ -30,6 +30,7 @@ use crate::edge::{Edge, Live};
 use crate::exchange;
 use crate::request_id::RequestId;
 use crate::respond;
+use crate::response;
 use crate::retry;
 use crate::upstream_head;
 
@@ -88,7 +89,7 @@ impl Gateway {
             return Ok(Next::Answered);
         }
         body::refuse_too_large(session.req_header(), route.max_body)?;
-        body::inspect(session, ctx, self.edge.clock()).await?;
+        body::inspect(session, ctx, &self.edge).await?;
         Ok(Next::Proxy)
     }
 
@@ -325,6 +326,7 @@ impl ProxyHttp for Gateway {
         response: &mut ResponseHeader,
         ctx: &mut Context,
     ) -> Result<()> {
+        response::inspect_head(&session.req_header().method, response, ctx)?;
         if self.closes(ctx) {
             session.set_keepalive(None);
         }
@@ -345,6 +347,19 @@ impl ProxyHttp for Gateway {
             clear_deadline(ctx);
         } else {
             await_next_bytes(ctx, self.edge.clock().now());
+        }
+        Ok(None)
+    }
+
+    fn response_body_filter(
+        &self,
+        session: &mut Session,
+        bytes: &mut Option<Bytes>,
+        end: bool,
+        ctx: &mut Context,
+    ) -> Result<Option<Duration>> {
+        if !session.was_upgraded() {
+            response::pass(bytes, end, ctx)?;
         }
         Ok(None)
     }
@@ -385,7 +400,8 @@ impl ProxyHttp for Gateway {
         session.set_keepalive(None);
         if session.response_written().is_none() && reason != Reason::ClientClosed {
             let retry_after = ctx.journey.retry_after;
-            let denial = Denial { retry_after, ..Denial::new(reason) };
+            let denial = ctx.denial.take().map_or_else(|| Denial::new(reason), |denial| *denial);
+            let denial = Denial { retry_after: denial.retry_after.or(retry_after), ..denial };
             self.refuse(session, ctx, &denial).await;
         }
         FailToProxy { error_code: reason.status().as_u16(), can_reuse_downstream: false }
@@ -423,6 +439,7 @@ impl ProxyHttp for Gateway {
 /// A refusal while the body passes: the upstream has the head already.
 pub(crate) fn refused_midway(ctx: &mut Context, denial: &Denial) -> Box<Error> {
     ctx.failure.get_or_insert_with(|| denial.into());
+    ctx.denial = Some(Box::new(denial.clone()));
     Error::explain(ErrorType::Custom("refused while the body passed"), denial.reason.code())
 }
 

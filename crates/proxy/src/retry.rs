@@ -133,7 +133,8 @@ fn may_go_on(edge: &Edge, session: &mut Session, ctx: &Context, cause: Cause) ->
     let retries = &ctx.route.as_ref()?.retries;
     let head = session.req_header();
     let repeatable = retries.repeatable(&head.method, head.headers.contains_key(IDEMPOTENCY_KEY));
-    let replayable = !session.retry_buffer_truncated() && ctx.request_bytes <= retries.max_body;
+    let kept = ctx.body.is_some() || !session.retry_buffer_truncated();
+    let replayable = kept && ctx.request_bytes <= retries.max_body;
     let fresh = session.response_written().is_none();
     // Without a time for one try, it is the request's own time that is over.
     let in_time = cause != Cause::Timeout || retries.per_try_timeout.is_some();

@@ -14,6 +14,8 @@ use tidegate_engine::snapshot::{Action, Route};
 
 use crate::context::{Arrival, Context};
 
+/// No content coding (RFC 9110 §12.5.3).
+const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
 /// How we sign the messages that pass (RFC 9110 §7.6.3).
 const VIA: HeaderValue = HeaderValue::from_static("1.1 tidegate");
 
@@ -31,6 +33,10 @@ pub(crate) fn write_request(
     write_forwarded(received, upstream, arrival)?;
     upstream.insert_header("x-request-id", arrival.request_id.as_str())?;
     upstream.append_header(header::VIA, VIA)?;
+    if admitted.reads_responses() && upstream.headers.contains_key(header::ACCEPT_ENCODING) {
+        // What is compressed cannot be inspected.
+        upstream.insert_header(header::ACCEPT_ENCODING, IDENTITY)?;
+    }
     let filter = &route.request_headers;
     for name in filter.removed() {
         upstream.remove_header(name);

@@ -37,9 +37,16 @@ pub struct Inspection {
 struct Running {
     policy: Arc<Compiled>,
     evaluation: Option<Box<Evaluation>>,
-    body_too_large: bool,
+    too_large: Option<Message>,
     /// Whether the rules of phase 2 have run.
     body_done: bool,
+}
+
+/// Whose body is beyond a limit that may not be passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Message {
+    Request,
+    Response,
 }
 
 impl Inspection {
@@ -47,12 +54,7 @@ impl Inspection {
         let running = policy.map(|policy| {
             let mut evaluation = take_spare();
             evaluation.reset(&policy);
-            Running {
-                policy,
-                evaluation: Some(evaluation),
-                body_too_large: false,
-                body_done: false,
-            }
+            Running { policy, evaluation: Some(evaluation), too_large: None, body_done: false }
         });
         Self { running }
     }
@@ -77,9 +79,48 @@ impl Inspection {
             .map_or(Verdict::Pass, |running| running.body(content_type, bytes, complete))
     }
 
-    /// Inspects the response's head (phase 3).
+    /// Whether what it finds is acted on.
+    #[must_use]
+    pub fn enforces(&self) -> bool {
+        self.running.as_ref().is_some_and(|running| !running.policy.detect_only)
+    }
+
+    /// Whether bodies of responses may be asked for.
+    #[must_use]
+    pub fn reads_responses(&self) -> bool {
+        self.running.as_ref().is_some_and(|running| {
+            let rules = running.policy.rules.program.rules_of(Stage::ResponseBody);
+            running.policy.limits.response.body.is_some() && !rules.is_empty()
+        })
+    }
+
+    /// Inspects the response's head (phase 3); and phase 4, if [`Self::wants_response_body`] wants
+    /// no body. The response has a budget of work of its own.
     pub fn response_head(&mut self, head: &response::Parts) -> Verdict {
-        self.stage(Stage::ResponseHead, |arena| response_values::collect_head(arena, head))
+        let Some(running) = self.running.as_mut() else { return Verdict::Pass };
+        let program = &running.policy.rules.program;
+        let phases = [Stage::ResponseHead, Stage::ResponseBody];
+        if phases.into_iter().all(|phase| program.rules_of(phase).is_empty()) {
+            return Verdict::Pass;
+        }
+        if let Some((policy, evaluation)) = running.parts() {
+            evaluation.work.grant(policy.limits.work);
+        }
+        let verdict =
+            self.stage(Stage::ResponseHead, |arena| response_values::collect_head(arena, head));
+        if matches!(verdict, Verdict::Block(_)) {
+            return verdict;
+        }
+        if self.refuses_length(head)
+            && let Some(running) = self.running.as_mut()
+        {
+            running.too_large = Some(Message::Response);
+            return running.judge();
+        }
+        if self.wants_response_body(head).is_some() {
+            return verdict;
+        }
+        self.stage(Stage::ResponseBody, |arena| response_values::collect_body(arena, b"", true))
     }
 
     /// How many bytes of the response's body to hold back for [`Self::response_body`], which then
@@ -93,14 +134,33 @@ impl Inspection {
             && controls.response_body != Some(false)
             && response_values::is_readable(head)
             && running.policy.limits.response.takes(head);
-        running.policy.limits.response.body.filter(|_| wanted)
+        let limit = running.policy.limits.response.body.filter(|_| wanted)?;
+        let skips = running.policy.limits.response.over_limit == OverLimit::Skip;
+        (!(skips && content_length(&head.headers) > Some(limit as u64))).then_some(limit)
     }
 
     /// Inspects what was held back of the response's body (phase 4).
     pub fn response_body(&mut self, bytes: &[u8], complete: bool) -> Verdict {
+        let Some(running) = self.running.as_mut() else { return Verdict::Pass };
+        let limits = &running.policy.limits.response;
+        let limit = limits.body.unwrap_or_default();
+        let complete = complete && bytes.len() <= limit;
+        if !complete && limits.over_limit == OverLimit::Block {
+            running.too_large = Some(Message::Response);
+        }
+        let skipped = !complete && limits.over_limit == OverLimit::Skip;
+        let bytes = if skipped { b"" } else { bytes.get(..limit).unwrap_or(bytes) };
         self.stage(Stage::ResponseBody, |arena| {
             response_values::collect_body(arena, bytes, complete);
         })
+    }
+
+    /// Whether the response says that it is longer than may pass.
+    fn refuses_length(&self, head: &response::Parts) -> bool {
+        let Some(running) = self.running.as_ref() else { return false };
+        let blocks = running.policy.limits.response.over_limit == OverLimit::Block;
+        let limit = self.wants_response_body(head).filter(|_| blocks);
+        limit.is_some_and(|limit| content_length(&head.headers) > Some(limit as u64))
     }
 
     /// Runs what is left when the exchange is over (phase 5); it refuses nothing any more.
@@ -143,7 +203,7 @@ impl Running {
         let limit = self.policy.limits.body as u64;
         let length = content_length(request.headers());
         if self.policy.limits.over_limit == OverLimit::Block && limit > 0 && length > Some(limit) {
-            self.body_too_large = true;
+            self.too_large = Some(Message::Request);
         }
         self.body_done = self.policy.wants_body(request).is_none();
         let whole = self.body_done;
@@ -167,8 +227,9 @@ impl Running {
         let limit = self.policy.limits.body;
         let complete = complete && bytes.len() <= limit;
         let skipped = limit == 0 || !complete && self.policy.limits.over_limit == OverLimit::Skip;
-        self.body_too_large |=
-            !skipped && !complete && self.policy.limits.over_limit == OverLimit::Block;
+        if !skipped && !complete && self.policy.limits.over_limit == OverLimit::Block {
+            self.too_large = Some(Message::Request);
+        }
         let bytes = if skipped { b"" } else { bytes.get(..limit).unwrap_or(bytes) };
         let Some((policy, evaluation)) = self.parts() else { return Verdict::Pass };
         evaluation.collect_body(policy, content_type, (bytes, complete));
@@ -190,14 +251,28 @@ impl Running {
             let evidence = format!("waf.budget is spent: {what}; {}", evidence(evaluation));
             return Verdict::Block(Denial::new(Reason::WafBlocked).with_evidence(evidence));
         }
-        if self.body_too_large {
-            let evidence = format!("body beyond waf.body.limit, {} bytes", self.policy.limits.body);
-            return Verdict::Block(Denial::new(Reason::BodyTooLarge).with_evidence(evidence));
+        if let Some(message) = self.too_large {
+            return Verdict::Block(self.too_large_denial(message));
         }
         if outcome.own_score < self.policy.threshold {
             return Verdict::Pass;
         }
         Verdict::Block(Denial::new(Reason::WafBlocked).with_evidence(evidence(evaluation)))
+    }
+
+    fn too_large_denial(&self, message: Message) -> Denial {
+        let limits = &self.policy.limits;
+        match message {
+            Message::Request => Denial::new(Reason::BodyTooLarge)
+                .with_evidence(format!("body beyond waf.body.limit, {} bytes", limits.body)),
+            Message::Response => {
+                let limit = limits.response.body.unwrap_or_default();
+                let evidence = format!("response beyond waf.response.limit, {limit} bytes");
+                let mut denial = Denial::new(Reason::WafBlocked).with_evidence(evidence);
+                denial.status = StatusCode::BAD_GATEWAY;
+                denial
+            }
+        }
     }
 
     /// What was more than is inspected, if that leads to a refusal.
@@ -210,7 +285,7 @@ impl Running {
         let evaluation = self.evaluation.as_ref()?;
         let (outcome, exceeded) = (&evaluation.outcome, evaluation.exceeded());
         let quiet = outcome.matches.is_empty() && outcome.decision.is_none();
-        if quiet && exceeded.is_none() && !self.body_too_large {
+        if quiet && exceeded.is_none() && self.too_large.is_none() {
             return None;
         }
         let mut matches = outcome.matches.clone();
@@ -220,7 +295,7 @@ impl Running {
             blocked: outcome.own_score >= self.policy.threshold
                 || outcome.decision.is_some()
                 || self.exceeded().is_some()
-                || self.body_too_large,
+                || self.too_large.is_some(),
             detect_only: self.policy.detect_only,
             exceeded,
             decided_by: outcome.decision.as_ref().map(|decision| decision.rule),
@@ -305,9 +380,7 @@ impl Drop for Running {
 
 impl fmt::Debug for Running {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Running")
-            .field("body_too_large", &self.body_too_large)
-            .finish_non_exhaustive()
+        f.debug_struct("Running").field("too_large", &self.too_large).finish_non_exhaustive()
     }
 }
 

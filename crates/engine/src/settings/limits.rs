@@ -33,6 +33,9 @@ pub struct LimitsSettings {
     /// How much of a request body must arrive per second, after 10 seconds of grace. Default:
     /// 512B.
     pub body_min_rate: ByteSize,
+    /// Bodies of requests and responses that are held in memory until the firewall has seen them,
+    /// all requests together; what finds no room is refused with 503. Default: 256MiB.
+    pub held_bodies: ByteSize,
     /// For a client that does not read its response. Default: 30s.
     pub send_timeout: Span,
     /// Requests on one connection before it is closed. Default: 10000.
@@ -63,6 +66,7 @@ impl Default for LimitsSettings {
             idle_timeout: Span::seconds(75),
             body_timeout: Span::seconds(30),
             body_min_rate: ByteSize(512),
+            held_bodies: ByteSize::mib(256),
             send_timeout: Span::seconds(30),
             requests_per_connection: 10_000,
             h2_streams: 128,

@@ -27,6 +27,11 @@ impl Work {
         self.done > self.budget
     }
 
+    /// Raises the budget.
+    pub(crate) fn grant(&mut self, more: u64) {
+        self.budget = self.budget.max(self.done).saturating_add(more);
+    }
+
     pub(crate) fn charge(&mut self, bytes: usize, steps: u64) {
         self.done = self.done.saturating_add((bytes as u64).saturating_mul(steps));
     }
