@@ -14,6 +14,7 @@
 mod admin;
 mod affinity;
 mod bad_upstreams;
+mod bans;
 mod clients;
 mod examples;
 mod filters;

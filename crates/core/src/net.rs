@@ -32,6 +32,13 @@ impl From<IpAddr> for Network {
     }
 }
 
+impl From<IpNet> for Network {
+    /// The network that the prefix covers; bits below it are dropped.
+    fn from(net: IpNet) -> Self {
+        Self(unmapped(net.trunc()))
+    }
+}
+
 impl FromStr for Network {
     type Err = ParseNetworkError;
 

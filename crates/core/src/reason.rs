@@ -63,6 +63,8 @@ reasons! {
     AddressDenied, "address_denied", StatusCode::FORBIDDEN, Policy, "This address may not use this service";
     /// The audit log cannot keep the record that the route promises.
     AuditUnavailable, "audit_unavailable", StatusCode::SERVICE_UNAVAILABLE, Gateway, "The request cannot be recorded";
+    /// The address is banned for a while.
+    Banned, "banned", StatusCode::FORBIDDEN, Policy, "This address may not use this service for now";
     /// The body exceeds the route's limit.
     BodyTooLarge, "body_too_large", StatusCode::PAYLOAD_TOO_LARGE, Client, "The request body is too large";
     /// The client went away before the answer was complete. 499 is nginx's convention; it is

@@ -1,8 +1,8 @@
 //! [`admit`]: the fixed way of a request through every stage that may refuse it.
 //!
-//! Bans belong between route and addresses, who asks (tokens, scopes, limits by identity) after
-//! the web application firewall; they are not written yet. Reading the body, choosing an endpoint
-//! and everything else that waits is the proxy's.
+//! Who asks (tokens, scopes, limits by identity) belongs after the web application firewall; it is
+//! not written yet. Reading the body, choosing an endpoint and everything else that waits is the
+//! proxy's.
 
 use std::sync::Arc;
 
@@ -26,7 +26,9 @@ pub fn admit(
     request: &Request<'_>,
     facts: &RequestFacts<'_>,
 ) -> Result<Admitted, Box<Refused>> {
-    let (route, matched_len) = find_route(snapshot, request)?;
+    let found = find_route(snapshot, request);
+    check_ban(snapshot, request, found.as_ref().ok().map(|(route, _)| *route))?;
+    let (route, matched_len) = found?;
     let mut admitted = Admitted::new(route, matched_len);
     admitted.check_address(request)?;
     admitted.take_tokens(request)?;
@@ -267,6 +269,23 @@ impl Admitted {
             dry_run_limits: self.dry_run_limits().map(Box::from).collect(),
         })
     }
+}
+
+/// Whoever is banned learns nothing of the routes, and is logged under the one that was meant.
+fn check_ban(
+    snapshot: &Snapshot,
+    request: &Request<'_>,
+    route: Option<&Arc<Route>>,
+) -> Result<(), Box<Refused>> {
+    snapshot.bans().check(request.client, request.received_at).map_err(|banned| {
+        Box::new(Refused {
+            denial: banned.into(),
+            route: route.cloned(),
+            waf: None,
+            waf_shadow: None,
+            dry_run_limits: Vec::new(),
+        })
+    })
 }
 
 fn find_route<'s>(

@@ -1,13 +1,15 @@
-//! Who may pass now: address policies, connection counts and token buckets.
+//! Who may pass now: address policies, bans, connection counts and token buckets.
 //!
 //! Everything here is pure: time and addresses are arguments, nothing reads a clock, a socket or
-//! a file. State that outlives a reload ([`RateLimit`]'s buckets, [`ConnectionCounts`]) is shared
-//! by reference and carried over by the caller.
+//! a file. State that outlives a reload ([`RateLimit`]'s buckets, [`ConnectionCounts`], [`Bans`]) is
+//! shared by reference and carried over by the caller.
 
 pub mod addresses;
+pub mod bans;
 pub mod connections;
 pub mod rate;
 
 pub use addresses::{AddressDenied, AddressPolicy};
+pub use bans::{Ban, Banned, Bans, BansSettings};
 pub use connections::{ConnectionCounts, ConnectionLimits, Slot, TooMany};
 pub use rate::{Decision, RateLimit, RateLimitSettings, TableStats};

@@ -1,5 +1,5 @@
-//! The admin listener: health, metrics, the running configuration, upstreams, reload. It is bound
-//! to loopback unless the configuration insists, and it changes nothing without POST.
+//! The admin listener: health, metrics, the running configuration, upstreams, bans, reload. It is
+//! bound to loopback unless the configuration insists, and GET changes nothing.
 
 use std::net::IpAddr;
 use std::os::fd::AsRawFd;
@@ -20,6 +20,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
+use crate::bans;
 use crate::drain;
 use crate::edge::Edge;
 use crate::life::Command;
@@ -68,19 +69,24 @@ impl ServeHttp for Admin {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
         let peer = session.client_addr().and_then(|peer| peer.as_inet()).map(|peer| peer.ip());
         let head = session.req_header();
-        let path = head.uri.path();
+        let (path, query) = (head.uri.path(), head.uri.query().unwrap_or_default());
         match (&head.method, path) {
             (&Method::POST, "/reload") => match self.may_change(head, peer) {
                 Ok(()) => self.reload().await,
                 Err(status) => text(status, "this request may not change anything\n"),
             },
             (_, "/reload") => not_allowed("POST"),
+            (&Method::POST | &Method::DELETE, "/bans") => match self.may_change(head, peer) {
+                Ok(()) => bans::admin::change(&self.edge, &head.method, query),
+                Err(status) => text(status, "this request may not change anything\n"),
+            },
             (&Method::POST, _) if path.starts_with("/upstreams/") => {
                 match self.may_change(head, peer) {
                     Ok(()) => drain::answer(&self.edge, path, head.uri.query()),
                     Err(status) => text(status, "this request may not change anything\n"),
                 }
             }
+            (&Method::GET | &Method::HEAD, "/bans") => bans::admin::read(&self.edge, query),
             (&Method::GET | &Method::HEAD, _) => self.read(path),
             _ => not_allowed("GET, HEAD"),
         }
@@ -103,8 +109,8 @@ impl Admin {
             "/upstreams" => json_answer(StatusCode::OK, &self.upstreams()),
             _ => text(
                 StatusCode::NOT_FOUND,
-                "GET /healthz /readyz /metrics /config /upstreams, POST /reload \
-                 /upstreams/<name>/drain /upstreams/<name>/undrain\n",
+                "GET /healthz /readyz /metrics /config /upstreams /bans, POST /reload /bans \
+                 /upstreams/<name>/drain /upstreams/<name>/undrain, DELETE /bans\n",
             ),
         }
     }
@@ -190,7 +196,7 @@ fn not_allowed(allow: &'static str) -> Response<Vec<u8>> {
     response
 }
 
-fn json_answer(status: StatusCode, body: &serde_json::Value) -> Response<Vec<u8>> {
+pub(crate) fn json_answer(status: StatusCode, body: &serde_json::Value) -> Response<Vec<u8>> {
     answer(status, "application/json", format!("{body:#}\n").into())
 }
 

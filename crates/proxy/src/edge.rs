@@ -1,6 +1,7 @@
 //! What every connection shares: the configuration in force, the counters, the log, the state of
 //! the process. A reload replaces [`Live`] as a whole; the rest outlives it.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -15,6 +16,7 @@ use tidegate_engine::settings::{LimitsSettings, Settings};
 use tidegate_guard::{ConnectionCounts, ConnectionLimits, RateLimit};
 use tidegate_observe::{AccessLog, Metrics, RateLimitTable};
 
+use crate::bans::{self, BanFile};
 use crate::client_stream::ClientStream;
 use crate::connection::Connection;
 use crate::held::HeldBytes;
@@ -34,6 +36,7 @@ pub(crate) struct Edge {
     live: ArcSwap<Live>,
     metrics: Metrics,
     access_log: AccessLog,
+    ban_file: BanFile,
     connections: ConnectionCounts,
     held_bytes: Arc<HeldBytes>,
     clock: Clock,
@@ -58,20 +61,31 @@ impl Live {
 }
 
 impl Edge {
-    pub(crate) fn new(live: Live, metrics: Metrics, access_log: AccessLog, clock: Clock) -> Self {
-        let limits = &live.snapshot.settings().limits;
-        let connections = ConnectionCounts::new(connection_limits(limits));
-        let held_bytes = Arc::new(HeldBytes::new(limits.held_bodies.as_usize()));
-        Self {
+    /// # Errors
+    /// The file of bans is there and cannot be read.
+    pub(crate) fn new(
+        live: Live,
+        metrics: Metrics,
+        access_log: AccessLog,
+        clock: Clock,
+    ) -> io::Result<Self> {
+        let settings = live.snapshot.settings();
+        let connections = ConnectionCounts::new(connection_limits(&settings.limits));
+        let held_bytes = Arc::new(HeldBytes::new(settings.limits.held_bodies.as_usize()));
+        let now = bans::now(&clock);
+        live.snapshot.enforce_bans(now);
+        let ban_file = BanFile::open(settings.bans.file.as_deref(), live.snapshot.bans(), now)?;
+        Ok(Self {
             live: ArcSwap::from_pointee(live),
             metrics,
             access_log,
+            ban_file,
             connections,
             held_bytes,
             clock,
             ready: AtomicBool::new(false),
             draining: AtomicBool::new(false),
-        }
+        })
     }
 
     /// The configuration in force.
@@ -84,6 +98,7 @@ impl Edge {
         let limits = &live.snapshot.settings().limits;
         self.connections.set_limits(connection_limits(limits));
         self.held_bytes.set_limit(limits.held_bodies.as_usize());
+        live.snapshot.enforce_bans(bans::now(&self.clock));
         self.live.store(Arc::new(live));
     }
 
@@ -97,6 +112,10 @@ impl Edge {
 
     pub(crate) fn access_log(&self) -> &AccessLog {
         &self.access_log
+    }
+
+    pub(crate) fn ban_file(&self) -> &BanFile {
+        &self.ban_file
     }
 
     pub(crate) fn connections(&self) -> &ConnectionCounts {
@@ -156,6 +175,8 @@ impl Edge {
             }
         };
         self.metrics.set_rate_limit_tables(live.snapshot.rate_limits().map(table).collect());
+        let bans = live.snapshot.bans().stats();
+        self.metrics.set_bans(bans.added, bans.listed);
         for upstream in live.lanes.upstreams() {
             upstream.show_endpoints();
             upstream.show_state(self.clock.now());

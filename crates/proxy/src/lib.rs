@@ -6,6 +6,7 @@
 
 mod admin;
 mod attempt;
+mod bans;
 mod body;
 mod client_stream;
 mod connection;

@@ -93,6 +93,9 @@ impl Process {
                 },
                 signal = signals.next() => signal,
             };
+            if matches!(signal, Signal::Upgrade | Signal::Drain | Signal::Stop) {
+                self.save_bans();
+            }
             match signal {
                 Signal::Reload => drop(self.reload()),
                 Signal::ReopenLogs => self.protocols.edge().access_log().reopen(),
@@ -109,6 +112,12 @@ impl Process {
                 Signal::Stop => return,
             }
         }
+    }
+
+    /// Writes the last changes: from now on the file may be a successor's.
+    fn save_bans(&self) {
+        let edge = self.protocols.edge();
+        tokio::task::block_in_place(|| edge.ban_file().save(edge.live().snapshot.bans()));
     }
 
     /// Loads the configuration again, all or nothing.

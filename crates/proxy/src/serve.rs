@@ -16,6 +16,7 @@ use tidegate_observe::{AccessLog, AccessLogError, BuildInfo, Metrics};
 use tokio::sync::{mpsc, watch};
 
 use crate::admin::{self, Admin};
+use crate::bans;
 use crate::edge::{Edge, Live};
 use crate::life::{self, Process};
 use crate::protocols::Protocols;
@@ -98,6 +99,9 @@ pub enum ServeError {
     /// The access log cannot be written.
     #[error(transparent)]
     AccessLog(#[from] AccessLogError),
+    /// The file that keeps the bans is there and cannot be read.
+    #[error("cannot read the bans' file: {0}")]
+    Bans(io::Error),
     /// The cryptography cannot be set up.
     #[error("cannot set up TLS: {0}")]
     Crypto(#[from] rustls::Error),
@@ -203,7 +207,9 @@ async fn run(options: ServeOptions, start: Start) -> Result<(), ServeError> {
     drop(inherited);
     let access_log = AccessLog::start(&snapshot.settings().access_log, metrics.access_log_stats())?;
     let live = Live::prepare(snapshot, &metrics, None).map_err(|found| config.errors(found))?;
-    let edge = Arc::new(Edge::new(live, metrics, access_log, Clock::System));
+    let edge =
+        Arc::new(Edge::new(live, metrics, access_log, Clock::System).map_err(ServeError::Bans)?);
+    tokio::spawn(bans::keep(edge.clone()));
     let (draining, drains) = watch::channel(false);
     let (commands, orders) = mpsc::channel(4);
     let (admin_bound, admin_kept) = serve_admin(&edge, commands, admin, drains)

@@ -1,7 +1,7 @@
 //! What may be typed after `tidegate`. Parsing only: what a command does stands in the file of its
 //! name under `commands/`.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
@@ -62,6 +62,9 @@ pub(crate) enum Command {
     Schema,
     /// Have a running Tidegate read its configuration again; all or nothing
     Reload(AdminArgs),
+    /// List, explain, add and lift bans of a running Tidegate
+    #[command(subcommand)]
+    Bans(BansCommand),
     /// Start in front of a bundled origin, and print what to try
     Demo(DemoArgs),
     /// Print a completion script for a shell
@@ -119,6 +122,40 @@ pub(crate) struct AdminArgs {
     /// The token that `admin.token` asks for; an argument can be seen by other users
     #[arg(long, value_name = "TOKEN", env = "TIDEGATE_ADMIN_TOKEN", hide_env_values = true)]
     pub(crate) token: Option<String>,
+}
+
+/// `tidegate bans`
+#[derive(Debug, Subcommand)]
+pub(crate) enum BansCommand {
+    /// Print every ban that was added, one a line: network, end, source, reason
+    List(AdminArgs),
+    /// Tell whether an address is banned, by what, and whether it is protected
+    Explain {
+        /// The address
+        address: IpAddr,
+        #[command(flatten)]
+        admin: AdminArgs,
+    },
+    /// Ban an address or a network
+    Add {
+        /// An address, or a network such as 192.0.2.0/24
+        network: String,
+        /// For how long, such as 30s, 10m, 2h or 7d; without it until it is lifted
+        #[arg(long = "for", value_name = "DURATION")]
+        duration: Option<String>,
+        /// Why, for whoever reads the list
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        reason: String,
+        #[command(flatten)]
+        admin: AdminArgs,
+    },
+    /// Lift the ban of exactly this address or network
+    Lift {
+        /// As it was banned
+        network: String,
+        #[command(flatten)]
+        admin: AdminArgs,
+    },
 }
 
 /// `tidegate demo`

@@ -20,6 +20,8 @@ const FILES: &[&[&str]] = &[
     &["audit", "redaction", "subjects"],
     &["audit", "anchors", "*", "file"],
     &["audit", "anchors", "*", "ca"],
+    &["bans", "file"],
+    &["bans", "lists", "*"],
 ];
 
 /// The policies, each of which may have a firewall.

@@ -14,6 +14,7 @@ use tidegate_audit::settings::AuditSettings;
 use tidegate_core::forwarded::ForwardedHeader;
 use tidegate_core::net::Network;
 use tidegate_core::reading::EncodedSlash;
+use tidegate_guard::BansSettings;
 use tidegate_observe::AccessLogSettings;
 use tidegate_traffic::UpstreamSettings;
 
@@ -44,6 +45,8 @@ pub struct Settings {
     /// The audit log: what happened to key events, to the configuration and to the process, in a
     /// form that can be proven. Default: none.
     pub audit: Option<AuditSettings>,
+    /// Addresses that are refused for a while, whatever they ask for.
+    pub bans: BansSettings,
     /// Peers whose `X-Forwarded-For` or `Forwarded` is believed, such as a CDN in front. Default:
     /// nobody. A reload applies it.
     pub trusted_proxies: Vec<Network>,

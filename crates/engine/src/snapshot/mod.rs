@@ -5,6 +5,7 @@
 //! so a configuration that is refused leaves no trace.
 
 mod audit;
+mod bans;
 mod cookies;
 mod files;
 mod listeners;
@@ -34,6 +35,7 @@ use crate::settings::Settings;
 pub struct Snapshot {
     settings: Settings,
     effective: String,
+    bans: bans::Compiled,
     router: Router,
     routes: Vec<Arc<Route>>,
     pools: BTreeMap<String, Arc<Pool>>,
@@ -84,6 +86,7 @@ impl Snapshot {
         let routes = routes::compile(config, &pools, &mut policies, previous, errors);
         Some(Self {
             effective: config.effective(),
+            bans: bans::compile(&settings.bans, previous, errors),
             router: routes::router(config, errors)?,
             routes,
             pools,

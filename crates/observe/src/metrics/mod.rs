@@ -73,6 +73,7 @@ struct Inner {
     reloads: Reloads,
     rate_limits: Mutex<Vec<RateLimitTable>>,
     access_log: Arc<AccessLogStats>,
+    bans: [AtomicI64; 2],
 }
 
 /// Which program runs.
@@ -109,6 +110,7 @@ impl Metrics {
                 reloads: Reloads::default(),
                 rate_limits: Mutex::default(),
                 access_log: Arc::default(),
+                bans: Default::default(),
             }),
         }
     }
@@ -186,6 +188,14 @@ impl Metrics {
         *self.inner.rate_limits.lock() = tables;
     }
 
+    /// Says how many bans were added, and how many lists name; call it before
+    /// [`Metrics::render`].
+    pub fn set_bans(&self, added: usize, listed: usize) {
+        for (gauge, count) in self.inner.bans.iter().zip([added, listed]) {
+            gauge.store(i64::try_from(count).unwrap_or(i64::MAX), Ordering::Relaxed);
+        }
+    }
+
     /// Where the access log counts.
     #[must_use]
     pub fn access_log_stats(&self) -> Arc<AccessLogStats> {
@@ -219,6 +229,11 @@ impl Inner {
         self.waf_shadow.show(waf::SHADOW, families);
         self.reloads.show(families);
         self.show_access_log(families);
+        families.gauges("tidegate_bans", "Bans in force, by where they come from.", |family| {
+            for (gauge, origin) in self.bans.iter().zip(["added", "list"]) {
+                family.gauge(&[("origin", origin)], running(gauge));
+            }
+        });
         rate_limits::show(&self.rate_limits.lock(), families);
         process::show(families);
         families.gauges("tidegate_build_info", "Which program runs; always 1.", |family| {

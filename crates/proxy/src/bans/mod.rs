@@ -1,0 +1,148 @@
+//! Bans in the running process: put in force, swept, and kept in a file over a restart. What a ban
+//! is and whom it may name stands in `guard`.
+
+pub(crate) mod admin;
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tidegate_core::Clock;
+use tidegate_guard::Bans;
+use tidegate_guard::bans::{Now, file};
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
+
+use crate::edge::Edge;
+
+/// How often ended bans are forgotten and changes are written.
+const PACE: Duration = Duration::from_secs(1);
+
+/// A file of a million bans takes a while: writing has at most this share of the time.
+const WRITING_SHARE: u32 = 10;
+
+/// Both clocks' time.
+pub(crate) fn now(clock: &Clock) -> Now {
+    Now { instant: clock.now(), wall: clock.wall() }
+}
+
+/// The file that keeps the bans, and what of them is in it.
+#[derive(Debug, Default)]
+pub(crate) struct BanFile {
+    path: Option<PathBuf>,
+    /// The bans' count of changes when they were last written.
+    written: Mutex<u64>,
+}
+
+impl BanFile {
+    /// Takes over what the file holds. A file that is not there holds nothing; of one with bad
+    /// lines a copy is left beside it, since it will be written anew.
+    ///
+    /// # Errors
+    /// The file is there and cannot be read: whoever was banned must not come in by accident.
+    pub(crate) fn open(path: Option<&Path>, bans: &Bans, now: Now) -> io::Result<Self> {
+        let Some(path) = path else { return Ok(Self::default()) };
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(error),
+        };
+        let (kept, bad) = file::read(&text);
+        if let Some(first) = bad.first() {
+            let copy = beside(path, ".bad");
+            fs::write(&copy, &text)?;
+            let (lines, copy) = (bad.len(), copy.display());
+            tracing::error!(%first, lines, %copy, "lines of the bans' file are not bans");
+        }
+        let (taken, refused) = bans.add(kept, now);
+        tracing::info!(taken, over_or_refused = refused.len(), "bans taken from their file");
+        let written = Mutex::new(bans.stats().changes);
+        Ok(Self { path: Some(path.to_owned()), written })
+    }
+
+    /// Writes the bans if they changed since the last time; a failure is logged, and tried again
+    /// by the next call.
+    pub(crate) fn save(&self, bans: &Bans) {
+        let Some(path) = &self.path else { return };
+        let mut written = self.written.lock();
+        let changes = bans.stats().changes;
+        if *written == changes {
+            return;
+        }
+        match write(path, &file::write(&bans.list(None, usize::MAX))) {
+            Ok(()) => *written = changes,
+            Err(error) => tracing::error!(%error, path = %path.display(), "bans are not written"),
+        }
+    }
+}
+
+/// Replaces the file as a whole, so that a crash leaves the old one or the new one.
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    let new = beside(path, ".new");
+    let mut file = fs::File::create(&new)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(new, path)
+}
+
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
+/// Forgets what has ended and writes what changed, until the process drains: from then on the file
+/// may be a successor's.
+pub(crate) async fn keep(edge: Arc<Edge>) {
+    while !edge.is_draining() {
+        sleep(PACE).await;
+        let busy = edge.clone();
+        let clock = edge.clock();
+        let start = clock.now();
+        let done = spawn_blocking(move || {
+            let live = busy.live();
+            live.snapshot.bans().sweep(now(busy.clock()));
+            busy.ban_file().save(live.snapshot.bans());
+        });
+        if let Err(error) = done.await {
+            tracing::error!(%error, "looking after the bans failed");
+        }
+        sleep(clock.now().saturating_duration_since(start) * (WRITING_SHARE - 1)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_guard::Ban;
+
+    use super::*;
+
+    #[test]
+    fn bans_outlive_the_process_and_a_bad_line_is_not_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bans");
+        let (clock, bans) = (Clock::System, Bans::default());
+        let kept = BanFile::open(Some(&path), &bans, now(&clock)).unwrap();
+        let network = "192.0.2.0/24".parse().unwrap();
+        let ban = Ban { network, until: None, since: 1, source: "s".into(), reason: "r".into() };
+        bans.add([ban.clone()], now(&clock));
+        kept.save(&bans);
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, format!("{text}nonsense\n")).unwrap();
+
+        let again = Bans::default();
+        BanFile::open(Some(&path), &again, now(&clock)).unwrap();
+        assert_eq!(again.list(None, 9), [ban]);
+        assert!(fs::read_to_string(folder.path().join("bans.bad")).unwrap().contains("nonsense"));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let opened = BanFile::open(Some(folder.path()), &Bans::default(), now(&Clock::System));
+        assert!(opened.is_err());
+    }
+}
