@@ -18,6 +18,7 @@ const MAX_LINES: usize = 600;
 const ROOMS: &[(&str, &[&str])] = &[
     ("tidegate-core", &[]),
     ("tidegate-audit", &["tidegate-core"]),
+    ("tidegate-auth", &["tidegate-core"]),
     ("tidegate-waf", &["tidegate-core"]),
     ("tidegate-guard", &["tidegate-core"]),
     ("tidegate-traffic", &["tidegate-core"]),
@@ -26,6 +27,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "tidegate-engine",
         &[
             "tidegate-audit",
+            "tidegate-auth",
             "tidegate-core",
             "tidegate-guard",
             "tidegate-observe",
@@ -37,6 +39,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "tidegate-proxy",
         &[
             "tidegate-audit",
+            "tidegate-auth",
             "tidegate-core",
             "tidegate-engine",
             "tidegate-guard",
@@ -53,6 +56,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 const PURE: &[&str] = &[
     "tidegate-core",
     "tidegate-audit",
+    "tidegate-auth",
     "tidegate-waf",
     "tidegate-guard",
     "tidegate-traffic",

@@ -59,10 +59,14 @@ macro_rules! reasons {
 reasons! {
     /// Two readers could understand the message in two ways (request smuggling, RFC 9112 §11.2).
     AmbiguousRequest, "ambiguous_request", StatusCode::BAD_REQUEST, Client, "The request can be read in two ways";
+    /// Who it is is known, and they may not: a role, a claim or a policy service says so.
+    AccessDenied, "access_denied", StatusCode::FORBIDDEN, Policy, "This is not allowed";
     /// The address is on a deny list or not on the allow list.
     AddressDenied, "address_denied", StatusCode::FORBIDDEN, Policy, "This address may not use this service";
     /// The audit log cannot keep the record that the route promises.
     AuditUnavailable, "audit_unavailable", StatusCode::SERVICE_UNAVAILABLE, Gateway, "The request cannot be recorded";
+    /// Who it is cannot be found out: no keys, no answer from a provider (closed by default).
+    AuthUnavailable, "auth_unavailable", StatusCode::SERVICE_UNAVAILABLE, Gateway, "Access cannot be checked now";
     /// The address is banned for a while.
     Banned, "banned", StatusCode::FORBIDDEN, Policy, "This address may not use this service for now";
     /// The body exceeds the route's limit.
@@ -78,8 +82,14 @@ reasons! {
     Overloaded, "overloaded", StatusCode::SERVICE_UNAVAILABLE, Gateway, "The gateway has too much to do";
     /// The header section exceeds the limits in bytes or fields (RFC 6585 §5).
     HeadersTooLarge, "headers_too_large", StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, Client, "The request header is too large";
+    /// The token lacks a scope (RFC 6750 §3.1).
+    InsufficientScope, "insufficient_scope", StatusCode::FORBIDDEN, Policy, "The token does not reach this far";
     /// A defect of ours.
     Internal, "internal_error", StatusCode::INTERNAL_SERVER_ERROR, Gateway, "The gateway failed";
+    /// The credential is shown twice, or where it must not be (RFC 6750 §3.1).
+    InvalidAuthRequest, "invalid_auth_request", StatusCode::BAD_REQUEST, Policy, "The credential is shown in a wrong way";
+    /// The credential is malformed, forged, expired, revoked or somebody else's (RFC 6750 §3.1).
+    InvalidToken, "invalid_token", StatusCode::UNAUTHORIZED, Policy, "The credential does not hold";
     /// The message breaks the grammar of HTTP.
     MalformedRequest, "malformed_request", StatusCode::BAD_REQUEST, Client, "The request is malformed";
     /// No route takes this request.
@@ -92,6 +102,8 @@ reasons! {
     RequestTimeout, "request_timeout", StatusCode::REQUEST_TIMEOUT, Client, "The request took too long to arrive";
     /// The request took longer than its route's total time.
     TotalTimeout, "total_timeout", StatusCode::GATEWAY_TIMEOUT, Upstream, "The request took too long";
+    /// No credential came (RFC 6750 §3.1).
+    Unauthenticated, "unauthenticated", StatusCode::UNAUTHORIZED, Policy, "A credential is needed";
     /// The upstream answered something that is not HTTP, or more header than allowed.
     UpstreamBadResponse, "upstream_bad_response", StatusCode::BAD_GATEWAY, Upstream, "The upstream sent an invalid response";
     /// No connection to the upstream could be made.

@@ -10,7 +10,7 @@ pub mod settings;
 pub mod snapshot;
 
 pub use config::{Config, ConfigError, ConfigErrors};
-pub use pipeline::{Admitted, admit};
+pub use pipeline::{Admission, Admitted, admit};
 pub use settings::Settings;
 pub use snapshot::Snapshot;
 pub use tidegate_waf::RequestFacts;

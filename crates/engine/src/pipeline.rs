@@ -1,12 +1,12 @@
 //! [`admit`]: the fixed way of a request through every stage that may refuse it.
 //!
-//! Who asks (tokens, scopes, limits by identity) belongs after the web application firewall; it is
-//! not written yet. Reading the body, choosing an endpoint and everything else that waits is the
-//! proxy's.
+//! Reading the body, choosing an endpoint and everything else that waits is the proxy's: where who
+//! asks cannot be known without waiting, the proxy is told for what ([`Waiting`]), and resumes.
 
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, header, response};
+use tidegate_auth::{Caller, Need, Permitted, Verdict as Access, Waited};
 use tidegate_core::event::WafSummary;
 use tidegate_core::{Denial, Reason, Request};
 use tidegate_guard::rate::{RATE_LIMIT, RATE_LIMIT_POLICY};
@@ -25,7 +25,8 @@ pub fn admit(
     snapshot: &Snapshot,
     request: &Request<'_>,
     facts: &RequestFacts<'_>,
-) -> Result<Admitted, Box<Refused>> {
+    caller: &Caller<'_>,
+) -> Result<Admission, Box<Refused>> {
     let found = find_route(snapshot, request);
     check_ban(snapshot, request, found.as_ref().ok().map(|(route, _)| *route))?;
     let (route, matched_len) = found?;
@@ -33,7 +34,54 @@ pub fn admit(
     admitted.check_address(request)?;
     admitted.take_tokens(request)?;
     admitted.inspect_head(request, facts)?;
-    Ok(admitted)
+    admitted.find_out_who_asks(request, caller, Waited::default())
+}
+
+/// What [`admit`] decides about a request that it does not refuse.
+#[derive(Debug)]
+pub enum Admission {
+    /// It may pass.
+    Admitted(Box<Admitted>),
+    /// Who asks cannot be known yet.
+    Waiting(Box<Waiting>),
+}
+
+/// A request that may pass once it is known who asks.
+#[derive(Debug)]
+pub struct Waiting {
+    admitted: Admitted,
+    need: Need,
+    waited: Waited,
+}
+
+impl Waiting {
+    /// What has to be had first.
+    #[must_use]
+    pub fn need(&self) -> &Need {
+        &self.need
+    }
+
+    /// The request's route.
+    #[must_use]
+    pub fn route(&self) -> &Arc<Route> {
+        &self.admitted.route
+    }
+
+    /// Goes on, whether the need was met or could not be. Nobody waits for the same thing twice,
+    /// so this ends.
+    ///
+    /// # Errors
+    ///
+    /// As [`admit`].
+    pub fn resume(
+        self,
+        request: &Request<'_>,
+        caller: &Caller<'_>,
+    ) -> Result<Admission, Box<Refused>> {
+        let Self { admitted, need, mut waited } = self;
+        waited.note(&need);
+        admitted.find_out_who_asks(request, caller, waited)
+    }
 }
 
 /// A request that may pass; only [`admit`] makes one.
@@ -47,6 +95,7 @@ pub struct Admitted {
     inspection: Option<Inspection>,
     shadow: Option<Inspection>,
     body_cap: Option<usize>,
+    permitted: Option<Box<Permitted>>,
 }
 
 /// A refused request, with what was known when it was refused.
@@ -74,6 +123,7 @@ impl Admitted {
             inspection: None,
             shadow: None,
             body_cap: None,
+            permitted: None,
         }
     }
 
@@ -87,6 +137,12 @@ impl Admitted {
     #[must_use]
     pub fn matched_len(&self) -> usize {
         self.matched_len
+    }
+
+    /// Who asks, and what the upstream is told of them; `None` if the route is for everybody.
+    #[must_use]
+    pub fn permitted(&self) -> Option<&Permitted> {
+        self.permitted.as_deref()
     }
 
     /// How many bytes of the body are to be held back for [`Admitted::inspect_body`]; `None` if
@@ -257,6 +313,23 @@ impl Admitted {
             }
             Verdict::Block(denial) => Err(self.refuse(denial)),
         }
+    }
+
+    fn find_out_who_asks(
+        mut self,
+        request: &Request<'_>,
+        caller: &Caller<'_>,
+        waited: Waited,
+    ) -> Result<Admission, Box<Refused>> {
+        match self.route.access.check(request, caller, &waited) {
+            Access::Open => {}
+            Access::Permitted(permitted) => self.permitted = Some(permitted),
+            Access::Wait(need) => {
+                return Ok(Admission::Waiting(Box::new(Waiting { admitted: self, need, waited })));
+            }
+            Access::Refused(denial) => return Err(self.refuse(*denial)),
+        }
+        Ok(Admission::Admitted(Box::new(self)))
     }
 
     fn refuse(&mut self, denial: Denial) -> Box<Refused> {

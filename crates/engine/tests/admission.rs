@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use http::request::Parts;
 use http::{HeaderMap, Method};
+use tidegate_auth::Caller;
 use tidegate_core::clock::ManualClock;
 use tidegate_core::{Clock, Reason, Request};
 use tidegate_engine::pipeline::Refused;
-use tidegate_engine::{Admitted, Config, RequestFacts, Snapshot, admit};
+use tidegate_engine::{Admission, Admitted, Config, RequestFacts, Snapshot, admit};
 
 const EDGE: &str = "
 listeners: [{ address: 127.0.0.1:8080 }]
@@ -60,8 +61,15 @@ impl Client {
         client: &str,
     ) -> Result<Admitted, Box<Refused>> {
         let head = head(method, target);
-        let request = self.request(&head, client.parse().unwrap_or(NOBODY));
-        admit(snapshot, &request, &RequestFacts::default())
+        self.admit(snapshot, &self.request(&head, client.parse().unwrap_or(NOBODY)))
+    }
+
+    fn admit(&self, snapshot: &Snapshot, request: &Request<'_>) -> Result<Admitted, Box<Refused>> {
+        let caller = Caller { time: Clock::Manual(self.clock.clone()).wall(), certificate: None };
+        match admit(snapshot, request, &RequestFacts::default(), &caller)? {
+            Admission::Admitted(admitted) => Ok(*admitted),
+            Admission::Waiting(waiting) => panic!("nothing here waits: {waiting:?}"),
+        }
     }
 
     fn get(&self, snapshot: &Snapshot, target: &str) -> Result<Admitted, Box<Refused>> {
@@ -165,8 +173,7 @@ fn the_body_is_inspected_where_the_firewall_is_on() {
     let request = request.header("content-type", "application/x-www-form-urlencoded");
     let (head, ()) = request.body(()).unwrap().into_parts();
     let mut admitted =
-        admit(&snapshot, &client.request(&head, [192, 0, 2, 1].into()), &RequestFacts::default())
-            .unwrap();
+        client.admit(&snapshot, &client.request(&head, [192, 0, 2, 1].into())).unwrap();
     assert!(admitted.body_cap().is_some_and(|cap| cap >= 1024));
     let form = b"id=1'+OR+'1'='1'+--+";
     let denial =

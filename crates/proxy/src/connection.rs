@@ -10,6 +10,7 @@ use pingora_core::protocols::Digest;
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::server::ShutdownWatch;
 use pingora_timeout::timeout;
+use tidegate_auth::identity::Certificate;
 use tidegate_core::{Denial, Reason};
 use tidegate_guard::connections::Slot;
 use tidegate_observe::{AbortedConnection, Metrics};
@@ -34,6 +35,8 @@ pub(crate) struct Connection {
     pub(crate) tls: Option<&'static str>,
     /// The address that the connection came in on, if the system says so.
     pub(crate) local: Option<SocketAddr>,
+    /// The client's certificate, if it showed one.
+    pub(crate) certificate: Option<Certificate>,
     opened: Instant,
     /// Microseconds after `opened`; 0 for none.
     deadline_micros: AtomicU64,
@@ -56,6 +59,7 @@ impl Connection {
             peer,
             tls,
             local: None,
+            certificate: None,
             opened: Instant::now(),
             deadline_micros: AtomicU64::new(0),
             broken: AtomicU8::new(Broken::NOT),

@@ -10,6 +10,7 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Version};
 use pingora_error::{Error, ErrorSource};
 use pingora_proxy::Session;
+use tidegate_auth::Caller;
 use tidegate_core::event::WafSummary;
 use tidegate_core::reading::Target;
 use tidegate_core::{Denial, Event, Reason, Request};
@@ -176,6 +177,11 @@ impl Arrival {
             id: self.request_id.as_str(),
             now: Some(self.time),
         }
+    }
+
+    /// What the connection says about who asks.
+    pub(crate) fn caller(&self) -> Caller<'_> {
+        Caller { time: self.time, certificate: self.connection.certificate.as_ref() }
     }
 }
 

@@ -16,6 +16,7 @@ use tidegate_engine::settings::{LimitsSettings, Settings};
 use tidegate_guard::{ConnectionCounts, ConnectionLimits, RateLimit};
 use tidegate_observe::{AccessLog, Metrics, RateLimitTable};
 
+use crate::auth::{AuthServices, Trusts};
 use crate::bans::{self, BanFile};
 use crate::client_stream::ClientStream;
 use crate::connection::Connection;
@@ -29,6 +30,7 @@ pub(crate) struct Live {
     pub(crate) snapshot: Snapshot,
     pub(crate) lanes: Lanes,
     pub(crate) rules: ReadingRules,
+    pub(crate) trusts: Trusts,
 }
 
 /// What every connection shares.
@@ -40,6 +42,7 @@ pub(crate) struct Edge {
     connections: ConnectionCounts,
     held_bytes: Arc<HeldBytes>,
     clock: Clock,
+    auth: AuthServices,
     ready: AtomicBool,
     draining: AtomicBool,
 }
@@ -56,7 +59,8 @@ impl Live {
     ) -> Result<Self, Vec<SettingsError>> {
         let lanes = Lanes::prepare(&snapshot, metrics, previous.map(|live| &live.lanes))?;
         let rules = reading_rules(snapshot.settings());
-        Ok(Self { snapshot, lanes, rules })
+        let trusts = Trusts::load(&snapshot)?;
+        Ok(Self { snapshot, lanes, rules, trusts })
     }
 }
 
@@ -83,6 +87,7 @@ impl Edge {
             connections,
             held_bytes,
             clock,
+            auth: AuthServices::new(),
             ready: AtomicBool::new(false),
             draining: AtomicBool::new(false),
         })
@@ -129,6 +134,11 @@ impl Edge {
 
     pub(crate) fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    /// What checks of identities need from elsewhere.
+    pub(crate) fn auth(&self) -> &AuthServices {
+        &self.auth
     }
 
     /// Whether new traffic should come here.

@@ -23,6 +23,7 @@ use tidegate_engine::snapshot::Action;
 use tidegate_traffic::random;
 
 use crate::attempt::{self, Ended};
+use crate::auth;
 use crate::body;
 use crate::connection::Connection;
 use crate::context::{Arrival, Context, Findings};
@@ -67,8 +68,14 @@ impl Gateway {
         self.arrive(session, ctx)?;
         let Some(arrival) = &ctx.arrival else { return Err(Denial::new(Reason::Internal).into()) };
         let request = arrival.request(session.req_header());
-        let admitted = match admit(&arrival.live.snapshot, &request, &arrival.facts()) {
-            Ok(admitted) => admitted,
+        if let Some(document) = auth::resource(arrival) {
+            let told = respond::document(session, document, &arrival.request_id).await;
+            told.map_err(|_gone| Denial::new(Reason::ClientClosed))?;
+            return Ok(Next::Answered);
+        }
+        let decided = admit(&arrival.live.snapshot, &request, &arrival.facts(), &arrival.caller());
+        let admitted = match auth::settle(decided, &request, arrival).await {
+            Ok(admitted) => *admitted,
             Err(refused) => return Err(note(*refused, ctx).into()),
         };
         let route = admitted.route().clone();

@@ -6,6 +6,7 @@
 
 mod admin;
 mod attempt;
+mod auth;
 mod bans;
 mod body;
 mod client_stream;
@@ -24,6 +25,7 @@ mod held;
 mod lanes;
 mod life;
 mod listener;
+mod outbound;
 mod protocols;
 mod proxy_protocol;
 mod request_id;

@@ -198,10 +198,11 @@ impl Process {
         Ok(())
     }
 
-    /// Gives every pool its health checks and lookups; a pool that did not change keeps them.
+    /// Gives every issuer its fetches, and every pool its health checks and lookups; a pool that did not change keeps them.
     pub(crate) fn attend_pools(&mut self) {
         let edge = self.protocols.edge();
         let live = edge.live();
+        edge.auth().attend(&live.snapshot, &live.trusts, edge);
         let pools = live.snapshot.pools();
         self.attendants.retain(|name, attendant| {
             pools.get(name).is_some_and(|pool| Arc::ptr_eq(pool, &attendant.pool))

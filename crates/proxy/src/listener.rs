@@ -26,7 +26,7 @@ use crate::client_stream::{ClientStream, Transport};
 use crate::connection::{self, Connection};
 use crate::protocols::Protocols;
 use crate::proxy_protocol;
-use crate::tls::{Crypto, Tls};
+use crate::tls::{Crypto, Tls, client_certificate};
 
 /// What a listener does with a connection; replaced as a whole by a reload.
 #[derive(Debug)]
@@ -251,7 +251,9 @@ impl Door {
         let session = stream.get_ref().1;
         let version = session.protocol_version().map(version_name);
         let http2 = session.alpn_protocol() == Some(b"h2");
-        let connection = self.connection(client, version, slot).on(local);
+        let mut connection = self.connection(client, version, slot).on(local);
+        let leaf = session.peer_certificates().and_then(<[_]>::first);
+        connection.certificate = leaf.map(|leaf| client_certificate(leaf));
         let transport = Transport::Tls(Box::new(stream));
         Ok(Ready { transport, connection, http2, h2c: false })
     }

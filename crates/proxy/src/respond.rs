@@ -42,6 +42,22 @@ pub(crate) async fn deny(
     send(session, response, body).await
 }
 
+/// Answers with a JSON document of our own.
+///
+/// # Errors
+/// The client is gone.
+pub(crate) async fn document(
+    session: &mut Session,
+    document: String,
+    request_id: &RequestId,
+) -> Result<()> {
+    let mut response = ResponseHeader::build(StatusCode::OK, Some(3))?;
+    response.insert_header(header::CONTENT_TYPE, "application/json")?;
+    response.insert_header(header::CONTENT_LENGTH, document.len())?;
+    response.insert_header("x-request-id", request_id.as_str())?;
+    send(session, response, document.into()).await
+}
+
 /// Answers with a redirect.
 ///
 /// # Errors

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use aws_lc_rs::digest::{SHA256, digest};
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 use rustls::crypto::CryptoProvider;
@@ -18,6 +19,7 @@ use rustls::server::{
 };
 use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig, version};
+use tidegate_auth::identity::Certificate;
 use tidegate_core::SettingsError;
 use tidegate_engine::settings::{
     Alpn, ClientAuthMode, ClientAuthSettings, TlsSettings, TlsVersion,
@@ -240,6 +242,28 @@ fn names_and_expiry(leaf: &CertificateDer<'_>) -> Result<(Vec<String>, SystemTim
     }
     let seconds = u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or(0);
     Ok((names, SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)))
+}
+
+/// What a client's certificate says; that it may be believed is the verifier's word.
+pub(crate) fn client_certificate(leaf: &CertificateDer<'_>) -> Certificate {
+    let mut thumbprint = [0; 32];
+    thumbprint.copy_from_slice(digest(&SHA256, leaf).as_ref());
+    let mut certificate = Certificate { thumbprint, ..Certificate::default() };
+    let Ok((_, parsed)) = X509Certificate::from_der(leaf) else { return certificate };
+    let mut names = parsed.subject().iter_common_name();
+    certificate.common_name = names.next().and_then(|name| name.as_str().ok()).map(Into::into);
+    if let Ok(Some(alternative)) = parsed.subject_alternative_name() {
+        for name in &alternative.value.general_names {
+            match name {
+                GeneralName::DNSName(name) => {
+                    certificate.dns_names.push(name.to_ascii_lowercase().into());
+                }
+                GeneralName::URI(uri) => certificate.uris.push((*uri).into()),
+                _ => {}
+            }
+        }
+    }
+    certificate
 }
 
 /// Certificates by the names they are for (RFC 6066 §3); the first configured one answers clients

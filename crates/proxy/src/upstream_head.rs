@@ -9,6 +9,7 @@ use http::{HeaderName, HeaderValue, StatusCode, Uri, Version, header};
 use pingora_error::{Error, ErrorType, OrErr, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
+use tidegate_auth::{Permitted, is_twin};
 use tidegate_core::forwarded::{DISTRUSTED_FIELDS, Hop};
 use tidegate_engine::snapshot::{Action, Route};
 
@@ -37,6 +38,7 @@ pub(crate) fn write_request(
         // What is compressed cannot be inspected.
         upstream.insert_header(header::ACCEPT_ENCODING, IDENTITY)?;
     }
+    write_identity(upstream, arrival, admitted.permitted())?;
     let filter = &route.request_headers;
     for name in filter.removed() {
         upstream.remove_header(name);
@@ -46,6 +48,31 @@ pub(crate) fn write_request(
     }
     for (name, value) in filter.added() {
         upstream.append_header(name, value)?;
+    }
+    Ok(())
+}
+
+/// Tells the upstream who asks, and nothing that the client says about it itself: fields that some
+/// route writes are removed on every route, in every spelling.
+fn write_identity(
+    upstream: &mut RequestHeader,
+    arrival: &Arrival,
+    permitted: Option<&Permitted>,
+) -> Result<()> {
+    let own = arrival.live.snapshot.identity_fields();
+    if !own.is_empty() {
+        let forged = |name: &&HeaderName| own.iter().any(|own| is_twin(name, own));
+        let forged: Vec<HeaderName> = upstream.headers.keys().filter(forged).cloned().collect();
+        for name in &forged {
+            upstream.remove_header(name);
+        }
+    }
+    let Some(forwarded) = permitted.map(Permitted::forwarded) else { return Ok(()) };
+    if !forwarded.keeps_credential() {
+        upstream.remove_header(&header::AUTHORIZATION);
+    }
+    for (name, value) in forwarded.fields() {
+        upstream.insert_header(name, value)?;
     }
     Ok(())
 }

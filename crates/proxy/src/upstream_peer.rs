@@ -136,7 +136,11 @@ impl TlsDialer {
     }
 }
 
-fn authorities(path: &Path) -> Result<Arc<CaType>, SettingsError> {
+/// The authorities of a PEM file, as Pingora takes them.
+///
+/// # Errors
+/// One sentence about the file, at `ca`.
+pub(crate) fn authorities(path: &Path) -> Result<Arc<CaType>, SettingsError> {
     // Pingora builds its own store from these; ours proves that it will succeed.
     let checked = roots(path).and_then(|_roots| certificates(path));
     let chain = checked.map_err(|message| SettingsError::new(["ca"], message))?;

@@ -7,6 +7,8 @@ use super::tree::{Node, Value};
 
 /// The settings that name files; `*` stands for every key or element.
 const FILES: &[&[&str]] = &[
+    &["auth", "issuers", "*", "ca"],
+    &["auth", "issuers", "*", "keys", "file"],
     &["listeners", "*", "tls", "cert"],
     &["listeners", "*", "tls", "key"],
     &["listeners", "*", "tls", "certificates", "*", "cert"],

@@ -22,8 +22,8 @@ pub(crate) const MATCH: &str = "(match)";
 pub(crate) const POLICY: &str = "(policy)";
 
 /// The policy fields that merge key by key; all others are replaced as a whole.
-const MERGED: [&str; 7] =
-    ["audit", "hedge", "request_headers", "response_headers", "retries", "timeouts", "waf"];
+const MERGED: [&str; 8] =
+    ["audit", "auth", "hedge", "request_headers", "response_headers", "retries", "timeouts", "waf"];
 
 /// The names of all policy fields.
 pub(crate) fn policy_fields() -> &'static [&'static str] {

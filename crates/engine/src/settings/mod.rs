@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tidegate_audit::settings::AuditSettings;
+use tidegate_auth::AuthSettings;
 use tidegate_core::forwarded::ForwardedHeader;
 use tidegate_core::net::Network;
 use tidegate_core::reading::EncodedSlash;
@@ -39,6 +40,9 @@ pub struct Settings {
     pub server: ServerSettings,
     /// The admin listener: health, metrics, state and mutations.
     pub admin: AdminSettings,
+    /// Who vouches for clients: issuers of tokens and others. Default: nobody, and routes are open
+    /// to everybody. A reload applies it.
+    pub auth: AuthSettings,
     /// Where and how requests are logged; `off` switches the log off. Default: JSON lines on
     /// standard output. A reload applies it.
     pub access_log: AccessLogSettings,

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use tidegate_audit::settings::RouteAuditSettings;
+use tidegate_auth::AccessSettings;
 use tidegate_core::net::Network;
 use tidegate_core::units::ByteSize;
 use tidegate_guard::RateLimitSettings;
@@ -98,12 +99,16 @@ impl JsonSchema for Target {
 /// What a route demands and grants. In `defaults` it applies to every route, under a name in
 /// `policies` to those that use it, in a route to that route.
 ///
-/// The last one wins per field. `audit`, `timeouts`, `retries`, `hedge`, `waf`, `request_headers` and
+/// The last one wins per field. `audit`, `auth`, `timeouts`, `retries`, `hedge`, `waf`,
+/// `request_headers` and
 /// `response_headers` merge key by key, lists are replaced, and a key written as `~` takes back
 /// what was inherited.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq)]
 #[serde(default, deny_unknown_fields, rename_all = "snake_case")]
 pub struct PolicySettings {
+    /// Who may pass: `none` for everybody, or by which tokens, with which scopes. Where `auth` at
+    /// the top level names a provider, each route must have it. Default: everybody.
+    pub auth: Option<AccessSettings>,
     /// Token buckets: one, or a list of which all must have a token. Those of a named policy count
     /// over all routes that use it. Default: no limit.
     pub rate_limit: Option<RateLimits>,

@@ -14,11 +14,13 @@ mod routes;
 mod rules;
 mod upstreams;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
+use http::HeaderName;
 use rustc_hash::FxHashMap;
+use tidegate_auth::Auth;
 use tidegate_core::SettingsError;
 use tidegate_core::net::AddressSet;
 use tidegate_guard::RateLimit;
@@ -41,6 +43,8 @@ pub struct Snapshot {
     pools: BTreeMap<String, Arc<Pool>>,
     rate_limits: FxHashMap<String, Arc<RateLimit>>,
     trusted_proxies: AddressSet,
+    auth: Arc<Auth>,
+    identity_fields: Vec<HeaderName>,
     rules: RuleSets,
 }
 
@@ -81,10 +85,15 @@ impl Snapshot {
         let server = &settings.server;
         let here = Locality { region: server.region.clone(), zone: server.zone.clone() };
         let pools = upstreams::compile(&settings.upstreams, &here, previous, errors);
-        let mut policies = Policies::new(config, previous);
+        let auth = auth(settings, previous, errors);
+        let mut policies = Policies::new(config, previous, Arc::clone(&auth));
         policies.check_named(errors);
         let routes = routes::compile(config, &pools, &mut policies, previous, errors);
+        let fields = routes.iter().flat_map(|route| route.access.identity_fields());
+        let fields: BTreeSet<&str> = fields.map(HeaderName::as_str).collect();
         Some(Self {
+            auth,
+            identity_fields: fields.into_iter().filter_map(|name| name.parse().ok()).collect(),
             effective: config.effective(),
             bans: bans::compile(&settings.bans, previous, errors),
             router: routes::router(config, errors)?,
@@ -138,6 +147,18 @@ impl Snapshot {
         &self.trusted_proxies
     }
 
+    /// Who vouches for clients.
+    #[must_use]
+    pub fn auth(&self) -> &Arc<Auth> {
+        &self.auth
+    }
+
+    /// The fields that tell some upstream who asks; no client may send them.
+    #[must_use]
+    pub fn identity_fields(&self) -> &[HeaderName] {
+        &self.identity_fields
+    }
+
     /// What rule files say that has no effect here, or means less than its author may think: one
     /// line each, with file and line.
     pub fn notes(&self) -> impl Iterator<Item = &str> {
@@ -153,4 +174,15 @@ impl fmt::Debug for Snapshot {
             .field("pools", &self.pools.len())
             .finish_non_exhaustive()
     }
+}
+
+fn auth(
+    settings: &Settings,
+    previous: Option<&Snapshot>,
+    errors: &mut Vec<SettingsError>,
+) -> Arc<Auth> {
+    let mut own = Vec::new();
+    let auth = Auth::compile(&settings.auth, previous.map(|before| &*before.auth), &mut own);
+    errors.extend(own.into_iter().map(|error| error.under(["auth"])));
+    Arc::new(auth)
 }

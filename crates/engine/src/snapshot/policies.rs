@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 use tidegate_audit::KeyEvent;
+use tidegate_auth::{Access, AccessSettings, Auth};
 use tidegate_core::SettingsError;
 use tidegate_guard::{AddressPolicy, RateLimit, RateLimitSettings};
 use tidegate_traffic::filters::{HeaderFilter, HeaderFilterSettings};
@@ -20,6 +21,7 @@ const MAX_RATE_LIMITS: usize = 16;
 /// The parts of a policy that need compiling.
 #[derive(Debug)]
 pub(super) struct Policy {
+    pub(super) access: Access,
     pub(super) addresses: Arc<AddressPolicy>,
     pub(super) rate_limits: Vec<Arc<RateLimit>>,
     pub(super) waf: WafPolicy,
@@ -36,16 +38,18 @@ pub(super) struct Policies<'c> {
     rules: RuleSets,
     /// Whether the policies have all that they inherit.
     merged: bool,
+    auth: Arc<Auth>,
     addresses: FxHashMap<String, Arc<AddressPolicy>>,
     rate_limits: FxHashMap<String, Arc<RateLimit>>,
     waf: FxHashMap<String, WafPolicy>,
 }
 
 impl<'c> Policies<'c> {
-    pub(super) fn new(config: &'c Config, previous: Option<&'c Snapshot>) -> Self {
+    pub(super) fn new(config: &'c Config, previous: Option<&'c Snapshot>, auth: Arc<Auth>) -> Self {
         Self {
             config,
             previous,
+            auth,
             rules: RuleSets::default(),
             merged: true,
             addresses: FxHashMap::default(),
@@ -57,7 +61,7 @@ impl<'c> Policies<'c> {
     /// Notes what is wrong with `defaults` and `policies`, whether a route uses them or not.
     pub(super) fn check_named(&mut self, errors: &mut Vec<SettingsError>) {
         let settings = &self.config.settings;
-        let mut unused = Self::new(self.config, None);
+        let mut unused = Self::new(self.config, None, Arc::clone(&self.auth));
         unused.merged = !self.names_rules();
         let _checked = unused.compile(&settings.defaults, &["defaults"], "", errors);
         for (name, policy) in &settings.policies {
@@ -84,6 +88,7 @@ impl<'c> Policies<'c> {
     ) -> Policy {
         let mut own = Vec::new();
         let policy = Policy {
+            access: self.access(settings.auth.as_ref(), route, &mut own),
             addresses: self.addresses(settings, path, &mut own),
             rate_limits: self.rate_limits(settings, path, route, &mut own),
             waf: self.waf(settings.waf.as_ref(), "", &mut own),
@@ -105,6 +110,34 @@ impl<'c> Policies<'c> {
     /// All limits by their stable ids.
     pub(super) fn into_rate_limits(self) -> FxHashMap<String, Arc<RateLimit>> {
         self.rate_limits
+    }
+
+    /// Who may pass. A route has to say so where a provider is named; a policy of its own may be
+    /// a part of what a route puts together.
+    fn access(
+        &self,
+        settings: Option<&AccessSettings>,
+        route: &str,
+        errors: &mut Vec<SettingsError>,
+    ) -> Access {
+        let of_a_route = !route.is_empty();
+        let Some(settings) = settings else {
+            if of_a_route && self.config.settings.auth.names_a_provider() {
+                errors.push(
+                    SettingsError::new([""; 0], "the route does not say who may pass").with_hint(
+                        "add `auth: { jwt: <issuer> }`, or `auth: none` if everybody may",
+                    ),
+                );
+            }
+            return Access::default();
+        };
+        if !of_a_route && !settings.names_a_way() {
+            return Access::default();
+        }
+        Access::compile(settings, &self.auth).unwrap_or_else(|found| {
+            errors.extend(found.into_iter().map(|error| error.under(["auth"])));
+            Access::default()
+        })
     }
 
     fn addresses(

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_audit::KeyEvent;
+use tidegate_auth::Access;
 use tidegate_core::units::{ByteSize, Span};
 use tidegate_core::{Clock, SettingsError};
 use tidegate_guard::{AddressPolicy, RateLimit};
@@ -30,7 +31,9 @@ pub struct Route {
     pub id: Box<str>,
     /// What happens to a request that passes.
     pub action: Action,
-    /// Who may ask.
+    /// Who may pass, by what they can show.
+    pub access: Access,
+    /// From which addresses one may ask.
     pub addresses: Arc<AddressPolicy>,
     /// How often they may ask; each must have a token.
     pub rate_limits: Vec<Arc<RateLimit>>,
@@ -123,6 +126,7 @@ pub(super) fn compile(
         routes.push(Arc::new(Route {
             id: id.into(),
             action,
+            access: policy.access,
             addresses: policy.addresses,
             rate_limits: policy.rate_limits,
             waf: policy.waf,

@@ -7,6 +7,7 @@
 //!
 //! Adding a family: count it in the struct that it belongs to, and show it in that file's `show`.
 
+mod auth;
 mod ejections;
 mod family;
 mod listeners;
@@ -27,6 +28,7 @@ use parking_lot::Mutex;
 use prometheus::{Encoder, Histogram, TextEncoder};
 use tidegate_core::Event;
 
+use self::auth::Auth;
 pub use self::ejections::EJECTION_CAUSES;
 use self::family::{Families, histogram};
 use self::listeners::EarlyEnds;
@@ -71,6 +73,7 @@ struct Inner {
     waf: RuleMatches,
     waf_shadow: RuleMatches,
     reloads: Reloads,
+    auth: Auth,
     rate_limits: Mutex<Vec<RateLimitTable>>,
     access_log: Arc<AccessLogStats>,
     bans: [AtomicI64; 2],
@@ -108,6 +111,7 @@ impl Metrics {
                 waf: RuleMatches::default(),
                 waf_shadow: RuleMatches::default(),
                 reloads: Reloads::default(),
+                auth: Auth::default(),
                 rate_limits: Mutex::default(),
                 access_log: Arc::default(),
                 bans: Default::default(),
@@ -183,6 +187,11 @@ impl Metrics {
         self.inner.reloads.record(succeeded, at);
     }
 
+    /// Counts a fetch of an issuer's keys.
+    pub fn keys_fetched(&self, issuer: &str, succeeded: bool) {
+        self.inner.auth.keys_fetched(issuer, succeeded);
+    }
+
     /// Says how full the rate limits' tables are; call it before [`Metrics::render`].
     pub fn set_rate_limit_tables(&self, tables: Vec<RateLimitTable>) {
         *self.inner.rate_limits.lock() = tables;
@@ -228,6 +237,7 @@ impl Inner {
         self.waf.show(waf::LIVE, families);
         self.waf_shadow.show(waf::SHADOW, families);
         self.reloads.show(families);
+        self.auth.show(families);
         self.show_access_log(families);
         families.gauges("tidegate_bans", "Bans in force, by where they come from.", |family| {
             for (gauge, origin) in self.bans.iter().zip(["added", "list"]) {

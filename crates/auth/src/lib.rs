@@ -1,0 +1,33 @@
+//! Who asks, and what they may do: tokens, scopes and claims, checked on bytes, keys and a time
+//! that are given. Nothing here opens a connection or waits: what has to be fetched is a [`Need`],
+//! the proxy meets it, and asks again.
+//!
+//! [`Auth::compile`] makes the providers of the top-level `auth`, [`Access::compile`] a route's
+//! demands; [`Access::check`] decides about a request. Only it makes a [`Permitted`].
+//!
+//! To add a way to be somebody: a field in `settings/access.rs`, a variant of [`Way`](way::Way)
+//! that turns a credential into an [`Identity`].
+
+pub mod access;
+mod bearer;
+mod cache;
+mod demand;
+mod forward;
+pub mod identity;
+pub mod issuer;
+pub mod jose;
+pub mod json;
+mod key_store;
+mod providers;
+pub mod refusal;
+pub mod resource;
+pub mod settings;
+mod way;
+
+pub use self::access::{Access, Need, Verdict, Waited};
+pub use self::forward::{Forwarded, is_twin};
+pub use self::identity::{Authenticated, Caller, Identity, Method, Permitted};
+pub use self::issuer::Issuer;
+pub use self::key_store::KeyStore;
+pub use self::providers::Auth;
+pub use self::settings::{AccessSettings, AuthSettings};

@@ -1,0 +1,62 @@
+//! Refusals as clients see them: RFC 6750 §3 challenges on a [`Denial`]. What exactly was wrong is
+//! evidence for the log.
+
+use http::{HeaderValue, header};
+use tidegate_core::{Denial, Reason};
+
+/// What every challenge says of the resource.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Challenge {
+    /// Where its metadata is (RFC 9728 §5.1).
+    pub(crate) metadata: Option<Box<str>>,
+}
+
+impl Challenge {
+    /// No credential came: 401 without an error code (RFC 6750 §3.1).
+    pub(crate) fn missing(&self) -> Denial {
+        self.refuse(Reason::Unauthenticated, &[])
+    }
+
+    /// The credential does not hold.
+    pub(crate) fn invalid(&self, evidence: impl Into<String>) -> Denial {
+        self.refuse(Reason::InvalidToken, &[("error", "invalid_token")]).with_evidence(evidence)
+    }
+
+    /// The request shows its credential in a way that may not be.
+    pub(crate) fn malformed(&self, evidence: impl Into<String>) -> Denial {
+        self.refuse(Reason::InvalidAuthRequest, &[("error", "invalid_request")])
+            .with_evidence(evidence)
+    }
+
+    /// The token was not granted the scopes that this needs.
+    pub(crate) fn insufficient(&self, scopes: &str, evidence: impl Into<String>) -> Denial {
+        let parameters = [("error", "insufficient_scope"), ("scope", scopes)];
+        let shown = if scopes.is_empty() { parameters.get(..1) } else { Some(&parameters[..]) };
+        self.refuse(Reason::InsufficientScope, shown.unwrap_or_default()).with_evidence(evidence)
+    }
+
+    fn refuse(&self, reason: Reason, parameters: &[(&str, &str)]) -> Denial {
+        let mut denial = Denial::new(reason);
+        let mut challenge = String::from("Bearer");
+        let metadata = self.metadata.as_deref().map(|url| ("resource_metadata", url));
+        for (index, (name, value)) in parameters.iter().copied().chain(metadata).enumerate() {
+            let comma = if index == 0 { "" } else { "," };
+            challenge.push_str(&format!("{comma} {name}=\"{value}\""));
+        }
+        // Scopes and addresses were checked when the configuration was compiled.
+        if let Ok(challenge) = HeaderValue::try_from(challenge) {
+            denial.headers.insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        denial
+    }
+}
+
+/// Who it is cannot be found out now: closed, and the client may come back.
+pub(crate) fn unavailable(evidence: impl Into<String>) -> Denial {
+    Denial::new(Reason::AuthUnavailable).with_evidence(evidence)
+}
+
+/// Whoever it is, they may not; another token of the same client would not help.
+pub(crate) fn forbidden(evidence: impl Into<String>) -> Denial {
+    Denial::new(Reason::AccessDenied).with_evidence(evidence)
+}

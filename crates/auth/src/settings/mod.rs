@@ -1,0 +1,51 @@
+//! The settings of this crate, as users write them: who vouches (`auth` at the top level) and who
+//! may pass (`auth` in a policy).
+
+mod access;
+mod claims;
+mod issuer;
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+pub use self::access::{
+    AccessSettings, DemandSettings, ForwardSettings, RequireSettings, TokenPassing, WaySettings,
+};
+pub use self::claims::{AllOrAny, ClaimSettings, Names};
+pub use self::issuer::{ClaimNames, IssuerSettings, KeySource};
+
+/// Who vouches for clients. Once a provider stands here, every route says by `auth` who may pass,
+/// if only `auth: none`. A reload applies it.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq)]
+#[serde(default, deny_unknown_fields, rename_all = "snake_case")]
+pub struct AuthSettings {
+    /// Issuers of JWT access tokens (RFC 7519, RFC 9068), by name.
+    pub issuers: BTreeMap<String, IssuerSettings>,
+    /// The protected resource's own description (RFC 9728), served to clients that ask how to get
+    /// a token. Default: none.
+    pub resource: Option<ResourceSettings>,
+}
+
+impl AuthSettings {
+    /// Whether a provider is named.
+    #[must_use]
+    pub fn names_a_provider(&self) -> bool {
+        !self.issuers.is_empty()
+    }
+}
+
+/// What clients are told about this resource (RFC 9728), at
+/// `/.well-known/oauth-protected-resource`.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub struct ResourceSettings {
+    /// The resource's identifier, an `https` URL without a fragment, such as
+    /// `https://api.example.com`. The document is served for its host.
+    pub identifier: String,
+    /// A name for people.
+    pub name: Option<String>,
+    /// Where developers find documentation.
+    pub documentation: Option<String>,
+}

@@ -1,0 +1,186 @@
+//! Calls that the gateway makes on its own account: for keys, about tokens, to policy services.
+//! Bounded in time and size; redirects are not followed.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode, Uri, header};
+use pingora_core::connectors::http::Connector;
+use pingora_core::protocols::ALPN;
+use pingora_core::protocols::http::client::HttpSession;
+use pingora_core::protocols::tls::CaType;
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_http::RequestHeader;
+use tokio::sync::OnceCell;
+use tokio::time::timeout;
+
+use crate::resolve::{Resolver, system_resolver};
+
+/// How long a connection is kept for the next call.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// Makes calls; connections are kept for the next one.
+pub(crate) struct Outbound {
+    connector: Connector,
+    resolver: OnceCell<Resolver>,
+}
+
+/// The authorities that a server's certificate is checked against; the system's if there are none.
+#[derive(Clone, Default)]
+pub(crate) struct Trust {
+    pub(crate) ca: Option<Arc<CaType>>,
+    /// Keeps connections of different trust apart.
+    pub(crate) group: u64,
+}
+
+/// One call.
+pub(crate) struct Call<'c> {
+    pub(crate) method: Method,
+    pub(crate) url: &'c str,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    pub(crate) trust: Trust,
+    /// For all of it.
+    pub(crate) timeout: Duration,
+    /// The largest body of an answer.
+    pub(crate) max_body: usize,
+}
+
+/// The answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CallError {
+    #[error("`{0}` is no address")]
+    Address(String),
+    #[error("no answer in time")]
+    TimedOut,
+    #[error("cannot resolve the host: {0}")]
+    Resolve(Box<dyn std::error::Error + Send + Sync>),
+    #[error(transparent)]
+    Http(#[from] Box<pingora_error::Error>),
+    #[error("the answer is larger than {0} bytes")]
+    TooLarge(usize),
+    #[error("the answer has no header")]
+    Headless,
+}
+
+impl<'c> Call<'c> {
+    /// A GET that wants JSON.
+    pub(crate) fn get(url: &'c str, trust: Trust, timeout: Duration) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ACCEPT, http::HeaderValue::from_static("application/json"));
+        let (method, body) = (Method::GET, Bytes::new());
+        Self { method, url, headers, body, trust, timeout, max_body: 1 << 20 }
+    }
+}
+
+impl Outbound {
+    pub(crate) fn new() -> Self {
+        Self { connector: Connector::new(None), resolver: OnceCell::new() }
+    }
+
+    /// Makes a call. A kept connection that turns out to be closed is replaced once.
+    ///
+    /// # Errors
+    /// There is no whole answer, in time and within the size.
+    pub(crate) async fn call(&self, call: &Call<'_>) -> Result<Answer, CallError> {
+        let answered = timeout(call.timeout, async {
+            let (target, peer) = self.peer(call).await?;
+            match Box::pin(self.attempt(call, &target, &peer)).await {
+                Err((true, _stale)) => {
+                    Box::pin(self.attempt(call, &target, &peer)).await.map_err(|(_, error)| error)
+                }
+                other => other.map_err(|(_, error)| error),
+            }
+        });
+        answered.await.map_err(|_elapsed| CallError::TimedOut)?
+    }
+
+    /// One attempt; an error says whether it may be due to a kept connection.
+    async fn attempt(
+        &self,
+        call: &Call<'_>,
+        target: &Uri,
+        peer: &HttpPeer,
+    ) -> Result<Answer, (bool, CallError)> {
+        let (mut session, reused) =
+            self.connector.get_http_session(peer).await.map_err(|error| (false, error.into()))?;
+        send(&mut session, call, target).await.map_err(|error| (reused, error))?;
+        let answer = read(&mut session, call.max_body).await.map_err(|error| (false, error))?;
+        self.connector.release_http_session(session, peer, Some(IDLE)).await;
+        Ok(answer)
+    }
+
+    async fn peer(&self, call: &Call<'_>) -> Result<(Uri, HttpPeer), CallError> {
+        let wrong = || CallError::Address(call.url.to_owned());
+        let target: Uri = call.url.parse().map_err(|_error| wrong())?;
+        let tls = target.scheme_str() == Some("https");
+        let host = target.host().ok_or_else(wrong)?.trim_matches(['[', ']']).to_owned();
+        let port = target.port_u16().unwrap_or(if tls { 443 } else { 80 });
+        let address = match host.parse::<IpAddr>() {
+            Ok(address) => address,
+            Err(_name) => self.resolve(&host).await?,
+        };
+        let mut peer = HttpPeer::new(SocketAddr::new(address, port), tls, host);
+        peer.options.alpn = ALPN::H1;
+        peer.options.ca.clone_from(&call.trust.ca);
+        peer.options.connection_timeout = Some(call.timeout);
+        peer.options.total_connection_timeout = Some(call.timeout);
+        peer.options.read_timeout = Some(call.timeout);
+        peer.options.write_timeout = Some(call.timeout);
+        peer.group_key = call.trust.group;
+        Ok((target, peer))
+    }
+
+    async fn resolve(&self, host: &str) -> Result<IpAddr, CallError> {
+        let set_up = || async { system_resolver() };
+        let told = |error| CallError::Resolve(Box::new(error));
+        let resolver = self.resolver.get_or_try_init(set_up).await.map_err(told)?;
+        let found = resolver.lookup_ip(host).await.map_err(told)?;
+        let mut addresses = found.iter();
+        addresses.next().ok_or_else(|| CallError::Resolve("no address".into()))
+    }
+}
+
+async fn send(session: &mut HttpSession, call: &Call<'_>, target: &Uri) -> Result<(), CallError> {
+    let path = target.path_and_query().map_or("/", |path| path.as_str());
+    let mut request = RequestHeader::build(call.method.clone(), path.as_bytes(), None)?;
+    let host = target.authority().map_or("", |authority| authority.as_str());
+    request.insert_header(header::HOST, host)?;
+    request.insert_header(header::USER_AGENT, "tidegate")?;
+    for (name, value) in &call.headers {
+        request.append_header(name, value)?;
+    }
+    if !call.body.is_empty() || call.method == Method::POST {
+        request.insert_header(header::CONTENT_LENGTH, call.body.len())?;
+    }
+    session.write_request_header(Box::new(request)).await?;
+    if !call.body.is_empty() {
+        session.write_request_body(call.body.clone(), true).await?;
+    }
+    session.finish_request_body().await?;
+    session.read_response_header().await?;
+    Ok(())
+}
+
+async fn read(session: &mut HttpSession, max_body: usize) -> Result<Answer, CallError> {
+    let head = session.response_header().ok_or(CallError::Headless)?;
+    let (status, headers) = (head.status, head.headers.clone());
+    let mut body = Vec::new();
+    while let Some(chunk) = session.read_response_body().await? {
+        if body.len() + chunk.len() > max_body {
+            return Err(CallError::TooLarge(max_body));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Answer { status, headers, body })
+}
