@@ -28,6 +28,16 @@ pub struct Note {
     signatures: Vec<Signature>,
 }
 
+/// The notes in a file to which they were appended one after another, each with an empty line
+/// behind it, as an anchor does. Their texts have no empty lines, as those of checkpoints.
+#[must_use]
+pub fn appended(bytes: &[u8]) -> Vec<Vec<u8>> {
+    let Ok(text) = std::str::from_utf8(bytes) else { return vec![bytes.to_owned()] };
+    let parts: Vec<_> = text.trim_end_matches('\n').split("\n\n").collect();
+    let notes = parts.chunks(2).map(|note| format!("{}\n", note.join("\n\n")).into_bytes());
+    notes.collect()
+}
+
 /// A line of a note: who says to have signed, with which key, and what.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signature {

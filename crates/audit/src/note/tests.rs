@@ -44,6 +44,20 @@ fn a_false_signature_beside_a_true_one_is_refused() {
     assert_eq!(note.verify(log.verifying_key()), Err(NoteError::BadSignature));
 }
 
+#[test]
+fn notes_that_were_appended_are_told_apart() {
+    let log = key("log.example");
+    let notes = ["a\n1\n", "a\n2\n"].map(|text| {
+        let mut note = Note::new(text.to_owned()).unwrap();
+        note.sign(&log);
+        note.to_string().into_bytes()
+    });
+    assert_eq!(appended(&notes[0]), notes[..1]);
+    let file = [notes[0].as_slice(), b"\n", &notes[1], b"\n"].concat();
+    assert_eq!(appended(&file), notes);
+    assert!(appended(b"").iter().all(|note| Note::parse(note).is_err()));
+}
+
 #[track_caller]
 fn check_refused(note: &str, why: NoteError) {
     assert_eq!(Note::parse(note.as_bytes()), Err(why), "{note:?}");

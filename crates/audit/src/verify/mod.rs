@@ -27,7 +27,8 @@ pub struct Claim {
     pub checkpoint: Option<Vec<u8>>,
     /// The head file: `None` if it is not asked for, `Some(None)` if it is missing.
     pub head: Option<Option<Vec<u8>>>,
-    /// Earlier checkpoints of the log, from an anchor or a witness.
+    /// Earlier checkpoints of the log, from an anchor or a witness. What lies before the log's
+    /// minimum cannot be compared any more, and need not be if a later one was.
     pub earlier: Vec<Vec<u8>>,
     /// The log's `minimum`; `None` where there is none.
     pub minimum: Option<Vec<u8>>,
@@ -52,6 +53,8 @@ pub struct Report {
     pub minimum: u64,
     /// The witnesses that cosigned the checkpoint, and when, in seconds since 1970.
     pub cosigned: Vec<(String, u64)>,
+    /// How many earlier checkpoints the log begins with.
+    pub compared: usize,
     /// What is wrong; empty for a log that is as it was signed.
     pub findings: Vec<Finding>,
 }
@@ -90,7 +93,12 @@ pub fn verify(
     let found = tree::walk(tiles, &checkpoint, walked, &mut |done| progress(done, total));
     report.findings.extend(found);
     let sound = report.findings.is_empty();
-    compare_all((tiles, sound), key, claim, &checkpoint, &mut report.findings);
+    let now = Now { prover: Prover::new(tiles, checkpoint.size), checkpoint: &checkpoint, sound };
+    let keys = (key, claim.former_keys.as_slice());
+    if let Some(head) = &claim.head {
+        compare_head(tiles, &now, head.as_deref(), keys, &mut report.findings);
+    }
+    compare_all(&now, claim, keys, &mut report);
     report.checkpoint = Some(checkpoint);
     report
 }
@@ -139,7 +147,7 @@ fn cosigned(signed: &Signed, witnesses: &[VerifyingKey]) -> Vec<(String, u64)> {
 /// Opens a checkpoint with the key or, if it was not signed with that one, with a former one.
 fn open(
     bytes: &[u8],
-    (key, former): (&VerifyingKey, &[VerifyingKey]),
+    (key, former): Keys<'_>,
     whose: Whose,
     findings: &mut Vec<Finding>,
 ) -> Option<Signed> {
@@ -150,62 +158,74 @@ fn open(
     opened.map_err(|why| findings.push(Finding::Checkpoint { whose, why })).ok()
 }
 
-/// Against everything that the log signed before. Beside the tiles stands whether they led to the
-/// signed root.
-fn compare_all(
-    tiles: (&dyn Tiles, bool),
-    key: &VerifyingKey,
-    claim: &Claim,
-    now: &Checkpoint,
+/// The log as it is: what earlier checkpoints are compared with.
+struct Now<'a> {
+    prover: Prover<'a>,
+    checkpoint: &'a Checkpoint,
+    /// Whether the tiles lead to the signed root.
+    sound: bool,
+}
+
+type Keys<'a> = (&'a VerifyingKey, &'a [VerifyingKey]);
+
+/// Against earlier checkpoints.
+fn compare_all(now: &Now<'_>, claim: &Claim, keys: Keys<'_>, report: &mut Report) {
+    let mut too_old = Vec::new();
+    for bytes in &claim.earlier {
+        let Some(earlier) = open(bytes, keys, Whose::Earlier, &mut report.findings) else {
+            continue;
+        };
+        match compare(now, Whose::Earlier, earlier.checkpoint()) {
+            None => report.compared += 1,
+            Some(finding @ Finding::Incomparable { earlier, .. }) if earlier < report.minimum => {
+                too_old.push(finding);
+            }
+            Some(finding) => report.findings.push(finding),
+        }
+    }
+    if report.compared == 0 {
+        report.findings.extend(too_old);
+    }
+}
+
+/// Against the head file. If that knows more than the checkpoint, entries are gone, or only the
+/// checkpoint is old.
+fn compare_head(
+    tiles: &dyn Tiles,
+    now: &Now<'_>,
+    bytes: Option<&[u8]>,
+    keys: Keys<'_>,
     findings: &mut Vec<Finding>,
 ) {
-    let key = (key, claim.former_keys.as_slice());
-    match &claim.head {
-        None => {}
-        Some(None) => findings.push(Finding::CheckpointMissing { whose: Whose::Head }),
-        Some(Some(bytes)) => {
-            if let Some(head) = open(bytes, key, Whose::Head, findings) {
-                findings.extend(compare_head(tiles, head.checkpoint(), now));
-            }
-        }
+    let Some(bytes) = bytes else {
+        findings.push(Finding::CheckpointMissing { whose: Whose::Head });
+        return;
+    };
+    let Some(head) = open(bytes, keys, Whose::Head, findings) else { return };
+    let (head, size) = (head.checkpoint(), now.checkpoint.size);
+    if head.size <= size {
+        findings.extend(compare(now, Whose::Head, head));
+        return;
     }
-    for bytes in &claim.earlier {
-        if let Some(earlier) = open(bytes, key, Whose::Earlier, findings) {
-            findings.extend(compare(tiles, Whose::Earlier, earlier.checkpoint(), now));
-        }
-    }
+    let still_there = tree::walk(tiles, head, size..head.size, &mut |_| ()).is_empty();
+    let then = Now { prover: Prover::new(tiles, head.size), checkpoint: head, sound: true };
+    let is_behind = still_there && compare(&then, Whose::Log, now.checkpoint).is_none();
+    findings.push(if is_behind {
+        Finding::Behind { head: head.size, size }
+    } else {
+        Finding::RolledBack { whose: Whose::Head, earlier: head.size, size }
+    });
 }
 
-/// A head file that knows more than the checkpoint: entries are gone, or only the checkpoint is
-/// old.
-fn compare_head(
-    (tiles, sound): (&dyn Tiles, bool),
-    head: &Checkpoint,
-    now: &Checkpoint,
-) -> Option<Finding> {
-    if head.size <= now.size {
-        return compare((tiles, sound), Whose::Head, head, now);
-    }
-    let still_there = tree::walk(tiles, head, now.size..head.size, &mut |_| ()).is_empty();
-    if still_there && compare((tiles, true), Whose::Log, now, head).is_none() {
-        return Some(Finding::Behind { head: head.size, size: now.size });
-    }
-    Some(Finding::RolledBack { whose: Whose::Head, earlier: head.size, size: now.size })
-}
-
-/// Whether the log at `now` begins with the log at `earlier`.
-fn compare(
-    (tiles, sound): (&dyn Tiles, bool),
-    whose: Whose,
-    earlier: &Checkpoint,
-    now: &Checkpoint,
-) -> Option<Finding> {
-    let (old, new) = ((earlier.size, earlier.root), (now.size, now.root));
-    match Prover::new(tiles, now.size).consistency(old.0) {
+/// Whether the log begins with the log at `earlier`.
+fn compare(now: &Now<'_>, whose: Whose, earlier: &Checkpoint) -> Option<Finding> {
+    let old = (earlier.size, earlier.root);
+    let new = (now.checkpoint.size, now.checkpoint.root);
+    match now.prover.consistency(old.0) {
         Ok(None) => Some(Finding::RolledBack { whose, earlier: old.0, size: new.0 }),
         Ok(Some(proof)) => {
             let error = verify_consistency(old, new, &proof).err()?;
-            if sound {
+            if now.sound {
                 return Some(Finding::Forked { whose, earlier: old.0 });
             }
             // The proof was made of tiles that are not as they were signed.

@@ -140,6 +140,13 @@ fn a_pruned_log_and_a_range_of_a_large_one_verify() {
     let report = examine(&log.path, &claim);
     assert!(report.holds(), "{report:?}");
     assert_eq!(report.verified, 69_888..140_000);
+
+    // What lies before cannot be compared, unless a later checkpoint can.
+    let at = |size: usize| forger::sign(&log.entries[..size], &key(1)).to_string().into_bytes();
+    claim.earlier = vec![at(1_000)];
+    assert_eq!(examine(&log.path, &claim).findings[0].kind(), "incomparable");
+    claim.earlier.push(at(100_000));
+    assert!(examine(&log.path, &claim).holds());
 }
 
 #[test]

@@ -55,7 +55,8 @@ pub(crate) struct VerifyArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) head: Option<PathBuf>,
 
-    /// An earlier checkpoint that the log has to begin with; may be repeated
+    /// An earlier checkpoint that the log has to begin with, or a file with many, as an anchor
+    /// writes it; may be repeated
     #[arg(long, value_name = "FILE")]
     pub(crate) since: Vec<PathBuf>,
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use serde_json::json;
 use tidegate_audit::checkpoint::Signed;
+use tidegate_audit::note::appended;
 use tidegate_audit::verify::{Claim, Finding, Report, verify};
 
 use super::args::VerifyArgs;
@@ -63,7 +64,7 @@ fn claim(args: VerifyArgs, source: &Source) -> Result<Claim> {
     };
     for file in &args.since {
         let Some(bytes) = read_if_there(file)? else { bail!("{} is not there", file.display()) };
-        claim.earlier.push(bytes);
+        claim.earlier.extend(appended(&bytes));
     }
     for _ in 0..TRIES {
         claim.head = head_file.as_deref().map(read_if_there).transpose()?;
@@ -106,6 +107,9 @@ fn tell_people(report: &Report, unsigned: &[String]) -> Result<()> {
         checkpoint.root
     ))?;
     terminal::say(&format!("computed again: records {} to {}", verified.start, verified.end))?;
+    if report.compared > 0 {
+        terminal::say(&format!("begins with {} earlier checkpoints", report.compared))?;
+    }
     if report.minimum > 0 {
         terminal::say(&format!("pruned: records before {} are gone", report.minimum))?;
     }
@@ -126,6 +130,7 @@ fn tell_programs(report: &Report, unsigned: &[String]) -> Result<()> {
         "ok": report.holds() && unsigned.is_empty(),
         "checkpoint": checkpoint,
         "verified": { "from": report.verified.start, "to": report.verified.end },
+        "compared": report.compared,
         "minimum": report.minimum,
         "cosigned": cosigned.collect::<Vec<_>>(),
         "not_cosigned": unsigned,
