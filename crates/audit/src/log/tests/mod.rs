@@ -1,6 +1,9 @@
 //! Tests of the log on the machine's own file system: what appenders see, and what stands on the
 //! disk afterwards.
 
+mod crashes;
+mod sim;
+
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
