@@ -8,9 +8,11 @@ pub mod config;
 pub mod pipeline;
 pub mod settings;
 pub mod snapshot;
+pub mod trial;
 
 pub use config::{Config, ConfigError, ConfigErrors};
 pub use pipeline::{Admission, Admitted, admit};
 pub use settings::Settings;
 pub use snapshot::Snapshot;
 pub use tidegate_waf::RequestFacts;
+pub use trial::Trial;

@@ -6,13 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
-use http::Method;
 use tidegate_core::event::Event;
 use tidegate_core::h2_guard::FrameLimits;
 use tidegate_core::reading::ReadingRules;
 use tidegate_core::{Clock, Denial, SettingsError};
 use tidegate_engine::Snapshot;
-use tidegate_engine::settings::{LimitsSettings, Settings};
+use tidegate_engine::settings::LimitsSettings;
 use tidegate_guard::{ConnectionCounts, ConnectionLimits, RateLimit};
 use tidegate_observe::{AccessLog, Metrics, RateLimitTable};
 
@@ -58,7 +57,7 @@ impl Live {
         previous: Option<&Self>,
     ) -> Result<Self, Vec<SettingsError>> {
         let lanes = Lanes::prepare(&snapshot, metrics, previous.map(|live| &live.lanes))?;
-        let rules = reading_rules(snapshot.settings());
+        let rules = snapshot.settings().reading_rules();
         let trusts = Trusts::load(&snapshot)?;
         Ok(Self { snapshot, lanes, rules, trusts })
     }
@@ -250,20 +249,6 @@ impl Edge {
         };
         self.metrics.record(&event, self.metrics.unrouted(), None);
         self.access_log.log(&event);
-    }
-}
-
-fn reading_rules(settings: &Settings) -> ReadingRules {
-    let limits = &settings.limits;
-    // A method that no registry knows is one that a route names.
-    let named = settings.routes.iter().filter_map(|route| route.matches.methods.as_ref());
-    let methods = named.flatten().filter_map(|name| Method::from_bytes(name.as_bytes()).ok());
-    ReadingRules {
-        header_bytes: limits.header_bytes.as_usize(),
-        header_fields: limits.header_fields as usize,
-        uri_bytes: limits.uri_bytes.as_usize(),
-        methods: methods.collect(),
-        encoded_slash: settings.encoded_slash,
     }
 }
 

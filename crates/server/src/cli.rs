@@ -67,6 +67,9 @@ pub(crate) enum Command {
     Bans(BansCommand),
     /// Start in front of a bundled origin, and print what to try
     Demo(DemoArgs),
+    /// Try requests on the web application firewall, without a server
+    #[command(subcommand)]
+    Waf(WafCommand),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
     /// Print the version
@@ -168,6 +171,66 @@ pub(crate) struct DemoArgs {
     /// Where its admin listener serves
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9900")]
     pub(crate) admin: SocketAddr,
+}
+
+/// `tidegate waf`
+#[derive(Debug, Subcommand)]
+pub(crate) enum WafCommand {
+    /// Run requests through a configuration's firewall, and tell what it finds and why; exit code
+    /// 0 if all pass, 1 if one is refused, 2 if they could not be tried
+    Test(Box<WafTestArgs>),
+}
+
+/// `tidegate waf test`: one request by curl's flags, or those of a file.
+#[derive(Args, Debug)]
+pub(crate) struct WafTestArgs {
+    /// What to ask for: a URL, or a path and query such as `/?id=1`
+    #[arg(value_name = "URL", required_unless_present = "file", conflicts_with = "file")]
+    pub(crate) url: Option<String>,
+
+    /// The configuration
+    #[arg(short, long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
+    pub(crate) config: PathBuf,
+
+    /// The method; by default GET, or POST with data
+    #[arg(short = 'X', long, value_name = "METHOD", conflicts_with = "file")]
+    pub(crate) request: Option<String>,
+
+    /// A field such as `Accept: text/html`; `Accept:` leaves out the one that is sent by default
+    #[arg(short = 'H', long, value_name = "FIELD", conflicts_with = "file")]
+    pub(crate) header: Vec<String>,
+
+    /// A form's data, or `@file`; several are joined by `&`
+    #[arg(short, long, value_name = "DATA", conflicts_with = "file")]
+    pub(crate) data: Vec<String>,
+
+    /// Data as it is, or `@file`; `@-` is standard input
+    #[arg(long, value_name = "DATA", conflicts_with_all = ["data", "file"])]
+    pub(crate) data_binary: Option<String>,
+
+    /// A file with one request as it is on the wire
+    #[arg(long, value_name = "FILE", group = "file")]
+    pub(crate) raw: Option<PathBuf>,
+
+    /// A HAR file, as browsers save it; its responses are inspected, too
+    #[arg(long, value_name = "FILE", group = "file")]
+    pub(crate) har: Option<PathBuf>,
+
+    /// An access log of ours; bodies and most fields are not in it
+    #[arg(long, value_name = "FILE", group = "file")]
+    pub(crate) access_log: Option<PathBuf>,
+
+    /// Who asks
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) client: Option<IpAddr>,
+
+    /// How many of the dearest rules to tell
+    #[arg(long, value_name = "NUMBER", default_value_t = 5)]
+    pub(crate) costs: usize,
+
+    /// One JSON object for each request
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// `tidegate completions`

@@ -11,7 +11,7 @@ use tidegate_core::{Denial, Reason, Request};
 
 use crate::body;
 use crate::body::Processor;
-use crate::evaluation::{Decision, Evaluation};
+use crate::evaluation::{Costs, Decision, Evaluation, RuleCost};
 use crate::policy::{Compiled, content_length};
 use crate::program::Stage;
 use crate::settings::{OnExceeded, OverLimit};
@@ -181,6 +181,21 @@ impl Inspection {
     pub fn work(&self) -> u64 {
         let evaluation = self.running.as_ref().and_then(|running| running.evaluation.as_ref());
         evaluation.map_or(0, |evaluation| evaluation.work.done())
+    }
+
+    /// What the rules that ran cost, the dearest first; nothing unless
+    /// [`crate::Policy::begin_counted`] began it.
+    #[must_use]
+    pub fn costs(&self) -> Vec<RuleCost> {
+        let evaluation = self.running.as_ref().and_then(|running| running.evaluation.as_ref());
+        evaluation.map(|evaluation| evaluation.costs.dearest()).unwrap_or_default()
+    }
+
+    /// Counts what each rule costs from now on.
+    pub(crate) fn count_costs(&mut self) {
+        if let Some((policy, evaluation)) = self.running.as_mut().and_then(Running::parts) {
+            evaluation.costs = Costs::of(policy.rules.program.rules.len());
+        }
     }
 
     fn stage(&mut self, stage: Stage, collect: impl FnOnce(&mut Arena)) -> Verdict {

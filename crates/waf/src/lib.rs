@@ -37,6 +37,7 @@ mod target;
 mod transformations;
 mod values;
 
+pub use evaluation::RuleCost;
 pub use inspection::{Inspection, Verdict};
 pub use policy::Policy;
 pub use rules::{RuleError, RuleErrors, RuleFile, RuleSet, RuleSummary};

@@ -3,6 +3,7 @@
 
 mod limits;
 mod listener;
+mod reading;
 mod route;
 mod server;
 

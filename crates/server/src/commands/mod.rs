@@ -10,6 +10,7 @@ mod reload;
 mod run;
 mod schema;
 mod version;
+mod waf;
 
 use std::process::ExitCode;
 
@@ -33,5 +34,6 @@ pub(crate) fn execute(command: Command) -> Result<ExitCode> {
         Command::Run(args) => run::execute(&args),
         Command::Schema => schema::execute(),
         Command::Version => version::execute(),
+        Command::Waf(command) => waf::execute(command),
     }
 }

@@ -6,6 +6,7 @@
 
 mod act;
 mod ask;
+mod cost;
 mod expand;
 mod forms;
 mod hidden;
@@ -16,6 +17,8 @@ mod tests;
 pub(crate) mod tx;
 pub(crate) mod work;
 
+pub(crate) use cost::Costs;
+pub use cost::RuleCost;
 pub(crate) use matched::Evidence;
 pub(crate) use outcome::{Decision, Outcome};
 
@@ -44,6 +47,7 @@ pub(crate) struct Evaluation {
     pub(crate) outcome: Outcome,
     pub(crate) hidden: Hidden,
     pub(crate) work: Work,
+    pub(crate) costs: Costs,
     forms: Forms,
     by_target: ByTarget,
     tx: Tx,
@@ -93,6 +97,7 @@ impl Evaluation {
         self.controls = Controls::default();
         self.outcome.reset(rules);
         self.hidden = Hidden::default();
+        self.costs = Costs::default();
         self.work = Work::new(policy.limits.work);
         self.forms.reset(rules);
         self.by_target.clear();
@@ -151,7 +156,10 @@ impl Evaluation {
                 return;
             }
             let removed = self.controls.removed.as_ref().is_some_and(|bits| bits.contains(index));
-            if removed || !self.matches(policy, index, rule) {
+            let before = self.work.done();
+            let matched = !removed && self.matches(policy, index, rule);
+            self.costs.note(index, rule, self.work.done() - before, matched);
+            if !matched {
                 continue;
             }
             at = rule.next;

@@ -148,6 +148,30 @@ impl Policy {
         Inspection::new(self.compiled.clone())
     }
 
+    /// As [`Policy::begin`], and counts what each rule costs, for those who try rules.
+    #[must_use]
+    pub fn begin_counted(&self) -> Inspection {
+        let mut inspection = self.begin();
+        inspection.count_costs();
+        inspection
+    }
+
+    /// `off`, `detect` or `block`.
+    #[must_use]
+    pub fn mode(&self) -> &'static str {
+        match &self.compiled {
+            None => "off",
+            Some(compiled) if compiled.detect_only => "detect",
+            Some(_) => "block",
+        }
+    }
+
+    /// What one request may cost, in steps of about a nanosecond.
+    #[must_use]
+    pub fn budget(&self) -> u64 {
+        self.compiled.as_ref().map_or(0, |compiled| compiled.limits.work)
+    }
+
     /// How many bytes of the body to hold back for [`Inspection::body`], which then has to be
     /// called, even if there turns out to be no body; `None` if the body is not inspected. gRPC
     /// over HTTP/2 is not, since its streams cannot be held back.
