@@ -167,6 +167,8 @@ pub enum Whose {
     Head,
     /// An earlier one that was given.
     Earlier,
+    /// One that a witness signed.
+    Witness,
 }
 
 impl std::fmt::Display for Whose {
@@ -175,6 +177,7 @@ impl std::fmt::Display for Whose {
             Self::Log => "the checkpoint",
             Self::Head => "the head file",
             Self::Earlier => "the earlier checkpoint",
+            Self::Witness => "the checkpoint that a witness signed",
         })
     }
 }

@@ -30,6 +30,8 @@ pub struct Claim {
     /// Earlier checkpoints of the log, from an anchor or a witness. What lies before the log's
     /// minimum cannot be compared any more, and need not be if a later one was.
     pub earlier: Vec<Vec<u8>>,
+    /// Checkpoints with the signatures of witnesses, as the log keeps them in `cosigned/`.
+    pub cosigned: Vec<Vec<u8>>,
     /// The log's `minimum`; `None` where there is none.
     pub minimum: Option<Vec<u8>>,
     /// Which entries are to be verified; all that the log has, if not given.
@@ -51,12 +53,23 @@ pub struct Report {
     pub verified: Range<u64>,
     /// The first entry that the log still has.
     pub minimum: u64,
-    /// The witnesses that cosigned the checkpoint, and when, in seconds since 1970.
-    pub cosigned: Vec<(String, u64)>,
+    /// What the witnesses that were looked for have signed, the last of each.
+    pub cosigned: Vec<Cosigned>,
     /// How many earlier checkpoints the log begins with.
     pub compared: usize,
     /// What is wrong; empty for a log that is as it was signed.
     pub findings: Vec<Finding>,
+}
+
+/// A witness's signature over a checkpoint of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cosigned {
+    /// The witness.
+    pub name: String,
+    /// How many entries the log had.
+    pub size: u64,
+    /// When the witness saw it so, in seconds since 1970.
+    pub time: u64,
 }
 
 impl Report {
@@ -85,7 +98,6 @@ pub fn verify(
     };
     let Some(signed) = signed else { return report };
     let checkpoint = signed.checkpoint().clone();
-    report.cosigned = cosigned(&signed, &claim.witnesses);
     report.minimum = minimum(claim, checkpoint.size, &mut report.findings);
     report.verified = range(claim, report.minimum, checkpoint.size);
     let total = report.verified.end - report.verified.start;
@@ -99,6 +111,7 @@ pub fn verify(
         compare_head(tiles, &now, head.as_deref(), keys, &mut report.findings);
     }
     compare_all(&now, claim, keys, &mut report);
+    compare_cosigned(&now, signed, claim, keys, &mut report);
     report.checkpoint = Some(checkpoint);
     report
 }
@@ -131,17 +144,6 @@ fn minimum(claim: &Claim, size: u64, findings: &mut Vec<Finding>) -> u64 {
         findings.push(Finding::Pruned { minimum: stated, kept });
     }
     stated
-}
-
-fn cosigned(signed: &Signed, witnesses: &[VerifyingKey]) -> Vec<(String, u64)> {
-    let note = signed.note();
-    let cosigned = witnesses.iter().filter_map(|witness| {
-        let time = note
-            .signatures_by(witness)
-            .find_map(|signature| cosignature::verify(witness, note.text(), &signature.bytes))?;
-        Some((witness.name().to_owned(), time))
-    });
-    cosigned.collect()
 }
 
 /// Opens a checkpoint with the key or, if it was not signed with that one, with a former one.
@@ -186,6 +188,42 @@ fn compare_all(now: &Now<'_>, claim: &Claim, keys: Keys<'_>, report: &mut Report
     if report.compared == 0 {
         report.findings.extend(too_old);
     }
+}
+
+/// Against what witnesses signed.
+fn compare_cosigned(
+    now: &Now<'_>,
+    signed: Signed,
+    claim: &Claim,
+    keys: Keys<'_>,
+    report: &mut Report,
+) {
+    let mut notes = Vec::new();
+    for bytes in &claim.cosigned {
+        let Some(note) = open(bytes, keys, Whose::Witness, &mut report.findings) else { continue };
+        match compare(now, Whose::Witness, note.checkpoint()) {
+            None => notes.push(note),
+            Some(finding) => report.findings.push(finding),
+        }
+    }
+    notes.push(signed);
+    report.cosigned = claim
+        .witnesses
+        .iter()
+        .filter_map(|witness| {
+            let all = notes.iter().filter_map(|note| cosigned(note, witness));
+            all.max_by_key(|cosigned| (cosigned.size, cosigned.time))
+        })
+        .collect();
+}
+
+/// A witness's signature under a checkpoint.
+fn cosigned(signed: &Signed, witness: &VerifyingKey) -> Option<Cosigned> {
+    let (note, size) = (signed.note(), signed.checkpoint().size);
+    let time = note
+        .signatures_by(witness)
+        .find_map(|signature| cosignature::verify(witness, note.text(), &signature.bytes))?;
+    Some(Cosigned { name: witness.name().to_owned(), size, time })
 }
 
 /// Against the head file. If that knows more than the checkpoint, entries are gone, or only the

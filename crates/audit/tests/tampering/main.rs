@@ -191,3 +191,29 @@ fn check_page(table: &[(&'static str, usize, Vec<&'static str>)], cases: usize) 
     let written = fs::read_to_string(&file).unwrap_or_default();
     assert!(written == page, "{} is stale; run with UPDATE_GENERATED=1", file.display());
 }
+
+#[test]
+fn what_witnesses_signed_is_found_and_held_against_the_log() {
+    use tidegate_audit::cosignature;
+    use tidegate_audit::note::SigningKey;
+    let folder = TempDir::new().unwrap();
+    let mut log = Forger { path: folder.path().to_owned(), entries: Vec::new() };
+    log.rewrite((0..300).map(entry).collect(), &key(1));
+    let witness = SigningKey::for_cosignatures("witness.example", [8; 32]).unwrap();
+    let cosigned = |entries: &[Vec<u8>], time| {
+        let mut signed = forger::sign(entries, &key(1));
+        let cosignature = cosignature::sign(&witness, signed.note().text(), time);
+        signed.add(cosignature);
+        signed.to_string().into_bytes()
+    };
+    let mut claim = claim(&log);
+    claim.witnesses = vec![witness.verifying_key().clone()];
+    assert_eq!(examine(&log.path, &claim).cosigned, []);
+    claim.cosigned = vec![cosigned(&log.entries[..100], 7), cosigned(&log.entries[..200], 8)];
+    let report = examine(&log.path, &claim);
+    assert!(report.holds(), "{report:?}");
+    assert_eq!((report.cosigned[0].size, report.cosigned[0].time), (200, 8));
+
+    claim.cosigned = vec![cosigned(&log.entries[100..], 9)];
+    assert_eq!(examine(&log.path, &claim).findings[0].kind(), "forked");
+}

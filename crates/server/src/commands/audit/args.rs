@@ -68,7 +68,7 @@ pub(crate) struct VerifyArgs {
     #[arg(long, value_name = "INDEX")]
     pub(crate) kept_from: Option<u64>,
 
-    /// A witness whose signature the checkpoint has to have; may be repeated
+    /// A witness that has to have signed one of the log's checkpoints; may be repeated
     #[arg(long, value_name = "KEY", value_parser = VerifyingKey::parse)]
     pub(crate) witness: Vec<VerifyingKey>,
 
@@ -95,6 +95,10 @@ pub(crate) struct ProveArgs {
     /// An earlier checkpoint that the log begins with
     #[arg(long, value_name = "FILE")]
     pub(crate) since: Option<PathBuf>,
+
+    /// Use the last checkpoint that this witness signed, so that its signature is in the receipt
+    #[arg(long, value_name = "KEY", value_parser = VerifyingKey::parse)]
+    pub(crate) witness: Option<VerifyingKey>,
 
     /// Where to put the receipt; by default it is printed
     #[arg(short, long, value_name = "FILE")]

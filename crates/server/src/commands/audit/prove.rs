@@ -18,7 +18,10 @@ const DAMAGED: &str =
 
 pub(crate) fn execute(args: &ProveArgs) -> Result<ExitCode> {
     let source = Source::find(&args.which)?;
-    let signed = source.signed()?;
+    let signed = match &args.witness {
+        Some(witness) => source.witnessed(witness)?,
+        None => source.signed()?,
+    };
     let receipt = match (args.index, &args.since) {
         (Some(index), _) => inclusion(&source, &signed, index)?.to_string(),
         (None, Some(file)) => {

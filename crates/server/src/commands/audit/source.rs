@@ -84,6 +84,45 @@ impl Source {
         size.ok_or_else(|| anyhow!("{} is no checkpoint", path.display()))
     }
 
+    /// The head file that the configuration names.
+    pub(super) fn head(&self) -> Option<PathBuf> {
+        let settings = self.settings.as_ref()?;
+        let mut beside = settings.path.clone().into_os_string();
+        beside.push(".head");
+        Some(settings.head.clone().unwrap_or_else(|| beside.into()))
+    }
+
+    /// The checkpoints that witnesses signed, as far as the log keeps them.
+    ///
+    /// # Errors
+    /// They are there and cannot be read.
+    pub(super) fn cosigned(&self) -> Result<Vec<Vec<u8>>> {
+        let folder = self.directory.path().join("cosigned");
+        let Ok(files) = fs::read_dir(&folder) else { return Ok(Vec::new()) };
+        let mut notes = Vec::new();
+        for file in files {
+            let path = file.with_context(|| format!("cannot read {}", folder.display()))?.path();
+            // What is being written has another name at first.
+            if path.extension().is_none_or(|extension| extension != "new") {
+                notes.extend(read_if_there(&path)?);
+            }
+        }
+        Ok(notes)
+    }
+
+    /// The last checkpoint that a witness signed.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(super) fn witnessed(&self, witness: &VerifyingKey) -> Result<Signed> {
+        let key = self.key()?;
+        let notes = self.cosigned()?;
+        let signed = notes.iter().filter_map(|bytes| Signed::open(bytes, key).ok());
+        let by_witness = signed.filter(|signed| signed.note().verify(witness).is_ok());
+        let last = by_witness.max_by_key(|signed| signed.checkpoint().size);
+        last.ok_or_else(|| anyhow!("the log has no checkpoint signed by {}", witness.name()))
+    }
+
     /// The first record that the log still has.
     pub(super) fn minimum(&self) -> u64 {
         let text = fs::read_to_string(self.directory.path().join("minimum"));

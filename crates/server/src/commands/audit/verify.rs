@@ -3,13 +3,14 @@
 
 use std::fs;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Result, bail};
 use serde_json::json;
 use tidegate_audit::checkpoint::Signed;
 use tidegate_audit::note::appended;
-use tidegate_audit::verify::{Claim, Finding, Report, verify};
+use tidegate_audit::record::timestamp;
+use tidegate_audit::verify::{Claim, Cosigned, Finding, Report, verify};
 
 use super::args::VerifyArgs;
 use super::source::{Source, put, read_if_there};
@@ -37,7 +38,7 @@ pub(crate) fn execute(args: VerifyArgs) -> Result<ExitCode> {
         }
     });
     let unsigned: Vec<_> = witnesses.iter().map(|witness| witness.name().to_owned()).collect();
-    let unsigned = unsigned.into_iter().filter(|n| !report.cosigned.iter().any(|(c, _)| c == n));
+    let unsigned = unsigned.into_iter().filter(|n| !report.cosigned.iter().any(|c| c.name == *n));
     let unsigned: Vec<_> = unsigned.collect();
     match format {
         Format::Human => tell_people(&report, &unsigned)?,
@@ -53,8 +54,7 @@ pub(crate) fn execute(args: VerifyArgs) -> Result<ExitCode> {
 }
 
 fn claim(args: VerifyArgs, source: &Source) -> Result<Claim> {
-    let configured = source.settings.as_ref().and_then(|settings| settings.head.clone());
-    let head_file = args.head.or(configured);
+    let head_file = args.head.or_else(|| source.head());
     let mut claim = Claim {
         range: args.range,
         kept: args.kept_from,
@@ -66,6 +66,7 @@ fn claim(args: VerifyArgs, source: &Source) -> Result<Claim> {
         let Some(bytes) = read_if_there(file)? else { bail!("{} is not there", file.display()) };
         claim.earlier.extend(appended(&bytes));
     }
+    claim.cosigned = source.cosigned()?;
     for _ in 0..TRIES {
         claim.head = head_file.as_deref().map(read_if_there).transpose()?;
         let path = source.directory.path();
@@ -113,8 +114,9 @@ fn tell_people(report: &Report, unsigned: &[String]) -> Result<()> {
     if report.minimum > 0 {
         terminal::say(&format!("pruned: records before {} are gone", report.minimum))?;
     }
-    for (witness, time) in &report.cosigned {
-        terminal::say(&format!("cosigned by {witness} at {time} (seconds since 1970)"))?;
+    for Cosigned { name, size, time } in &report.cosigned {
+        let time = timestamp(UNIX_EPOCH + Duration::from_secs(*time));
+        terminal::say(&format!("cosigned by {name} at {time}, {size} records"))?;
     }
     Ok(())
 }
@@ -125,7 +127,8 @@ fn tell_programs(report: &Report, unsigned: &[String]) -> Result<()> {
         let root = checkpoint.root.to_string();
         json!({ "origin": checkpoint.origin, "size": checkpoint.size, "root": root })
     });
-    let cosigned = report.cosigned.iter().map(|(name, time)| json!({ "name": name, "time": time }));
+    let cosigned =
+        report.cosigned.iter().map(|c| json!({ "name": c.name, "size": c.size, "time": c.time }));
     let told = json!({
         "ok": report.holds() && unsigned.is_empty(),
         "checkpoint": checkpoint,
