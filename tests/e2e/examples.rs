@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use tidegate_audit::note::SigningKey;
 use tidegate_testkit::client::get;
 use tidegate_testkit::{Ca, Gateway, Leaf};
 
@@ -77,6 +78,10 @@ fn named(example: &str, ca: &Ca, leaf: &Leaf) -> Vec<(String, String)> {
             let name = rest.trim_start().split([',', ' ', '}', '\n']).next().unwrap_or_default();
             files.push((name.to_owned(), text.to_owned()));
         }
+    }
+    let signing = SigningKey::from_seed("edge-1.example.com/audit", [1; 32]).expect("a key");
+    for (_name, text) in files.iter_mut().filter(|(name, _text)| name == "audit/signing.key") {
+        *text = signing.to_secret_text();
     }
     files.retain(|(name, _text)| name.contains('.') || name.contains('/'));
     files

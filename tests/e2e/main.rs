@@ -13,6 +13,7 @@
 
 mod admin;
 mod affinity;
+mod audit;
 mod bad_upstreams;
 mod bans;
 mod clients;

@@ -21,6 +21,8 @@ impl Examples {
         copy(&source(), folder.path());
         for (name, text) in [
             ("secrets/admin-token", "0123456789abcdef\n"),
+            ("audit/redaction.key", "0123456789abcdef\n"),
+            ("audit/signing.key", &signing_key()),
             ("tls/edge.crt", CERTIFICATE),
             ("tls/edge.key", KEY),
             ("tls/partners.crt", CERTIFICATE),
@@ -40,6 +42,12 @@ impl Examples {
         let snapshot = Snapshot::compile(&config, None)?;
         Ok((config, snapshot))
     }
+}
+
+/// A key of the log that `audit.yaml` has.
+fn signing_key() -> String {
+    let key = tidegate_audit::note::SigningKey::from_seed("edge-1.example.com/audit", [1; 32]);
+    key.unwrap().to_secret_text()
 }
 
 fn source() -> PathBuf {

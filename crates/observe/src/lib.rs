@@ -17,7 +17,7 @@ pub use access_log::{
     AccessLog, AccessLogError, AccessLogSettings, AccessLogStats, StagedAccessLog,
 };
 pub use metrics::{
-    AbortedConnection, BuildInfo, CONTENT_TYPE, EJECTION_CAUSES, EndpointMetrics, InFlight,
-    ListenerMetrics, Metrics, OpenConnection, RETRY_REASONS, RateLimitTable, RefusedConnection,
-    RouteMetrics, TlsFailure, UpstreamMetrics, UpstreamState,
+    AbortedConnection, AuditAnchor, AuditSample, BuildInfo, CONTENT_TYPE, EJECTION_CAUSES,
+    EndpointMetrics, InFlight, ListenerMetrics, Metrics, OpenConnection, RETRY_REASONS,
+    RateLimitTable, RefusedConnection, RouteMetrics, TlsFailure, UpstreamMetrics, UpstreamState,
 };

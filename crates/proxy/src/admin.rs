@@ -1,7 +1,7 @@
 //! The admin listener: health, metrics, the running configuration, upstreams, bans, reload. It is
 //! bound to loopback unless the configuration insists, and GET changes nothing.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +20,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
+use crate::audit::{self, By};
 use crate::bans;
 use crate::drain;
 use crate::edge::Edge;
@@ -67,15 +68,29 @@ pub(crate) async fn serve(admin: Admin, listener: TcpListener, shutdown: Shutdow
 #[async_trait]
 impl ServeHttp for Admin {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
-        let peer = session.client_addr().and_then(|peer| peer.as_inet()).map(|peer| peer.ip());
+        let peer = session.client_addr().and_then(|peer| peer.as_inet()).copied();
         let head = session.req_header();
+        let response = self.answer_to(head, peer).await;
+        let target = head.uri.path_and_query().map_or("", |target| target.as_str());
+        self.edge.audit_admin(peer, (&head.method, target), response.status());
+        response
+    }
+}
+
+impl Admin {
+    async fn answer_to(&self, head: &RequestHeader, from: Option<SocketAddr>) -> Response<Vec<u8>> {
+        let peer = from.map(|peer| peer.ip());
         let (path, query) = (head.uri.path(), head.uri.query().unwrap_or_default());
         match (&head.method, path) {
             (&Method::POST, "/reload") => match self.may_change(head, peer) {
-                Ok(()) => self.reload().await,
+                Ok(()) => self.reload(from).await,
                 Err(status) => text(status, "this request may not change anything\n"),
             },
             (_, "/reload") => not_allowed("POST"),
+            (&Method::POST, "/audit/erase") => match self.may_change(head, peer) {
+                Ok(()) => self.erase(head.uri.query(), from).await,
+                Err(status) => text(status, "this request may not change anything\n"),
+            },
             (&Method::POST | &Method::DELETE, "/bans") => match self.may_change(head, peer) {
                 Ok(()) => bans::admin::change(&self.edge, &head.method, query),
                 Err(status) => text(status, "this request may not change anything\n"),
@@ -107,10 +122,14 @@ impl Admin {
                 answer(StatusCode::OK, "application/yaml", config.snapshot.effective().into())
             }
             "/upstreams" => json_answer(StatusCode::OK, &self.upstreams()),
+            path if path.starts_with("/audit/") => {
+                audit::page(&self.edge, path.trim_start_matches("/audit/"))
+            }
             _ => text(
                 StatusCode::NOT_FOUND,
-                "GET /healthz /readyz /metrics /config /upstreams /bans, POST /reload /bans \
-                 /upstreams/<name>/drain /upstreams/<name>/undrain, DELETE /bans\n",
+                "GET /healthz /readyz /metrics /config /upstreams /bans /audit/checkpoint, \
+                 POST /reload /bans /audit/erase /upstreams/<name>/drain \
+                 /upstreams/<name>/undrain, DELETE /bans\n",
             ),
         }
     }
@@ -173,9 +192,20 @@ impl Admin {
         same.map_err(|_unequal| StatusCode::UNAUTHORIZED)
     }
 
-    async fn reload(&self) -> Response<Vec<u8>> {
+    /// `POST /audit/erase?subject=…`: the subject's name, or its pseudonym.
+    async fn erase(&self, query: Option<&str>, from: Option<SocketAddr>) -> Response<Vec<u8>> {
+        let Some(subject) = query.and_then(|query| query.strip_prefix("subject=")) else {
+            return text(StatusCode::BAD_REQUEST, "say ?subject=<name or pseudonym>\n");
+        };
+        match self.edge.audit_erase(&audit::decoded(subject), from).await {
+            Ok(done) => json_answer(StatusCode::OK, &done),
+            Err((status, message)) => text(status, &message),
+        }
+    }
+
+    async fn reload(&self, from: Option<SocketAddr>) -> Response<Vec<u8>> {
         let (done, outcome) = oneshot::channel();
-        if self.commands.send(Command::Reload(Some(done))).await.is_err() {
+        if self.commands.send(Command::Reload(By::Admin(from), Some(done))).await.is_err() {
             return text(StatusCode::SERVICE_UNAVAILABLE, "shutting down\n");
         }
         match outcome.await {
@@ -200,7 +230,11 @@ pub(crate) fn json_answer(status: StatusCode, body: &serde_json::Value) -> Respo
     answer(status, "application/json", format!("{body:#}\n").into())
 }
 
-fn answer(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Response<Vec<u8>> {
+pub(crate) fn answer(
+    status: StatusCode,
+    content_type: &'static str,
+    body: Vec<u8>,
+) -> Response<Vec<u8>> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     let length = response.body().len().into();

@@ -22,6 +22,7 @@ use tidegate_traffic::retry::{Cause, RetryPermit};
 use tidegate_traffic::sticky::Bound;
 
 use crate::attempt::{self, Ended};
+use crate::audit::{self, Trail};
 use crate::connection::{Broken, Connection};
 use crate::edge::{Edge, Live};
 use crate::faults;
@@ -58,6 +59,8 @@ pub(crate) struct Context {
     pub(crate) held_response: Option<HeldResponse>,
     /// The refusal that ended the exchange, for the answer.
     pub(crate) denial: Option<Box<Denial>>,
+    /// What the audit log knows of the request.
+    pub(crate) trail: Trail,
     /// Whether the event was recorded; if not, it is when this is dropped.
     pub(crate) recorded: bool,
     /// Time spent waiting for the client's body, before anything was sent upstream.
@@ -188,7 +191,7 @@ impl Arrival {
 impl Context {
     /// Whether the answer may have to wait, head and body, before any of it is written.
     pub(crate) fn holds_answer(&self) -> bool {
-        self.admitted.as_ref().is_some_and(Admitted::holds_responses)
+        self.trail.holds_answer() || self.admitted.as_ref().is_some_and(Admitted::holds_responses)
     }
 
     pub(crate) fn timeouts(&self) -> Option<Timeouts> {
@@ -273,6 +276,7 @@ impl Context {
         let upstream = self.upstream();
         metrics.record(&event, route, upstream.map(|upstream| &*upstream.metrics));
         edge.access_log().log(&event);
+        audit::end(edge, &event, &self.trail);
     }
 
     /// The event as far as it is known without the session.

@@ -15,6 +15,7 @@ use tidegate_engine::settings::LimitsSettings;
 use tidegate_guard::{ConnectionCounts, ConnectionLimits, RateLimit};
 use tidegate_observe::{AccessLog, Metrics, RateLimitTable};
 
+use crate::audit::{self, Auditor, Trail};
 use crate::auth::{AuthServices, Trusts};
 use crate::bans::{self, BanFile};
 use crate::client_stream::ClientStream;
@@ -37,6 +38,7 @@ pub(crate) struct Edge {
     live: ArcSwap<Live>,
     metrics: Metrics,
     access_log: AccessLog,
+    audit: Option<Arc<Auditor>>,
     ban_file: BanFile,
     connections: ConnectionCounts,
     held_bytes: Arc<HeldBytes>,
@@ -70,6 +72,7 @@ impl Edge {
         live: Live,
         metrics: Metrics,
         access_log: AccessLog,
+        audit: Option<Auditor>,
         clock: Clock,
     ) -> io::Result<Self> {
         let settings = live.snapshot.settings();
@@ -82,6 +85,7 @@ impl Edge {
             live: ArcSwap::from_pointee(live),
             metrics,
             access_log,
+            audit: audit.map(Arc::new),
             ban_file,
             connections,
             held_bytes,
@@ -103,6 +107,9 @@ impl Edge {
         self.connections.set_limits(connection_limits(limits));
         self.held_bytes.set_limit(limits.held_bodies.as_usize());
         live.snapshot.enforce_bans(bans::now(&self.clock));
+        if let (Some(auditor), Some(settings)) = (self.audit(), &live.snapshot.settings().audit) {
+            auditor.apply(settings);
+        }
         self.live.store(Arc::new(live));
     }
 
@@ -112,6 +119,16 @@ impl Edge {
 
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// The audit log, if there is one.
+    pub(crate) fn audit(&self) -> Option<&Auditor> {
+        self.audit.as_deref()
+    }
+
+    /// The same, for tasks that outlive their caller.
+    pub(crate) fn audit_handle(&self) -> Option<Arc<Auditor>> {
+        self.audit.clone()
     }
 
     pub(crate) fn access_log(&self) -> &AccessLog {
@@ -186,6 +203,9 @@ impl Edge {
         self.metrics.set_rate_limit_tables(live.snapshot.rate_limits().map(table).collect());
         let bans = live.snapshot.bans().stats();
         self.metrics.set_bans(bans.added, bans.listed);
+        if let Some(auditor) = self.audit() {
+            self.metrics.set_audit(auditor.sample(self.clock.wall()));
+        }
         for upstream in live.lanes.upstreams() {
             upstream.show_endpoints();
             upstream.show_state(self.clock.now());
@@ -249,6 +269,7 @@ impl Edge {
         };
         self.metrics.record(&event, self.metrics.unrouted(), None);
         self.access_log.log(&event);
+        audit::end(self, &event, &Trail::default());
     }
 }
 

@@ -23,6 +23,7 @@ use tidegate_core::reading::Upgrade;
 use tidegate_traffic::retry::MAX_REPLAY;
 
 use crate::attempt;
+use crate::audit;
 use crate::body;
 use crate::context::Context;
 use crate::gateway::Gateway;
@@ -308,7 +309,8 @@ async fn answer(
         pass_rest(gateway, session, ctx, &mut tasks)?;
     }
     loop {
-        if end || !response::waits(ctx) {
+        if end || !(response::waits(ctx) || ctx.trail.waits(&tasks)) {
+            audit::settle(gateway.edge(), &tasks, end, ctx).await?;
             session.write_response_tasks(std::mem::take(&mut tasks)).await?;
         }
         if end {

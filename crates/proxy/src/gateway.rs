@@ -23,6 +23,7 @@ use tidegate_engine::snapshot::Action;
 use tidegate_traffic::random;
 
 use crate::attempt::{self, Ended};
+use crate::audit;
 use crate::auth;
 use crate::body;
 use crate::connection::Connection;
@@ -90,13 +91,15 @@ impl Gateway {
         }
         if let Action::Redirect(redirect) = &route.action {
             let location = redirect.location(&request, matched_len);
-            let id = &arrival.request_id;
-            let redirected = respond::redirect(session, redirect.status(), location, id).await;
+            let (status, id) = (redirect.status(), arrival.request_id.clone());
+            audit::redirect(&self.edge, session, ctx, status).await?;
+            let redirected = respond::redirect(session, status, location, &id).await;
             redirected.map_err(|_gone| Denial::new(Reason::ClientClosed))?;
             return Ok(Next::Answered);
         }
         body::refuse_too_large(session.req_header(), route.max_body)?;
         body::inspect(session, ctx, &self.edge).await?;
+        audit::begin(&self.edge, session, ctx).await?;
         Ok(Next::Proxy)
     }
 
@@ -157,6 +160,8 @@ impl Gateway {
     }
 
     async fn refuse(&self, session: &mut Session, ctx: &mut Context, denial: &Denial) {
+        let unrecorded = audit::refused(&self.edge, ctx, denial).await;
+        let denial = unrecorded.as_ref().unwrap_or(denial);
         ctx.failure.get_or_insert_with(|| denial.into());
         let request_id = match &ctx.arrival {
             Some(arrival) => arrival.request_id.clone(),
@@ -340,7 +345,8 @@ impl ProxyHttp for Gateway {
         if session.req_header().version == Version::HTTP_10 {
             upstream_head::suit_http10(session, response);
         }
-        upstream_head::write_response(response, ctx)
+        upstream_head::write_response(response, ctx)?;
+        audit::answered(&self.edge, response, ctx).await
     }
 
     fn upstream_response_body_filter(

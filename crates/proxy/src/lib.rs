@@ -6,6 +6,7 @@
 
 mod admin;
 mod attempt;
+mod audit;
 mod auth;
 mod bans;
 mod body;

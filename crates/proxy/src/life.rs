@@ -18,9 +18,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
+use crate::audit::{self, Anchors, By, Fingerprints};
 use crate::edge::Live;
 use crate::health::check_pool;
 use crate::listener::{Listener, Reception};
+use crate::outbound::Outbound;
 use crate::resolve::{Resolver, resolve_pool};
 use crate::serve::{ConfigSource, ServeError};
 use crate::signals::{self, Signal};
@@ -35,7 +37,14 @@ const DRAIN_LOOK: Duration = Duration::from_millis(10);
 /// What the process can be told.
 pub(crate) enum Command {
     /// Load the configuration again; the sender is told how it went.
-    Reload(Option<oneshot::Sender<Result<(), String>>>),
+    Reload(By, Option<oneshot::Sender<Result<(), String>>>),
+}
+
+/// How serving ended, with what outlives it.
+pub(crate) struct Ended {
+    pub(crate) why: &'static str,
+    pub(crate) anchors: Anchors,
+    pub(crate) outbound: Arc<Outbound>,
 }
 
 /// The running process.
@@ -50,6 +59,10 @@ pub(crate) struct Process {
     pub(crate) prober: Arc<Connector>,
     pub(crate) attendants: HashMap<String, Attendant>,
     pub(crate) draining: watch::Sender<bool>,
+    /// The certificates in force, to tell when they change.
+    pub(crate) keys: Fingerprints,
+    pub(crate) anchors: Anchors,
+    pub(crate) outbound: Arc<Outbound>,
 }
 
 /// The tasks that look after one pool; they end with it.
@@ -76,20 +89,20 @@ struct Prepared {
 
 impl Process {
     /// Serves until the process is told to end.
-    pub(crate) async fn live(mut self, mut commands: mpsc::Receiver<Command>) {
+    pub(crate) async fn live(mut self, mut commands: mpsc::Receiver<Command>) -> Ended {
         let mut signals = signals::Signals::listen();
         loop {
             let signal = tokio::select! {
                 command = commands.recv() => match command {
-                    Some(Command::Reload(done)) => {
-                        let outcome = self.reload();
+                    Some(Command::Reload(by, done)) => {
+                        let outcome = self.reload(&by);
                         if let Some(done) = done {
                             // Who asked may have left already.
                             drop(done.send(outcome));
                         }
                         continue;
                     }
-                    None => return,
+                    None => return self.ended("no longer told anything"),
                 },
                 signal = signals.next() => signal,
             };
@@ -97,19 +110,19 @@ impl Process {
                 self.save_bans();
             }
             match signal {
-                Signal::Reload => drop(self.reload()),
+                Signal::Reload => drop(self.reload(&By::Signal("SIGHUP"))),
                 Signal::ReopenLogs => self.protocols.edge().access_log().reopen(),
                 Signal::Upgrade => {
                     if upgrade::hand_over(&self.listeners, self.admin.as_ref()).await {
-                        return self.drain(&mut signals).await;
+                        return self.drain(&mut signals, "successor").await;
                     }
                 }
                 Signal::Drain => {
                     // Only here: after a hand-over it is the successor that systemd looks at.
                     signals::notify_stopping();
-                    return self.drain(&mut signals).await;
+                    return self.drain(&mut signals, "drained").await;
                 }
-                Signal::Stop => return,
+                Signal::Stop => return self.ended("stopped"),
             }
         }
     }
@@ -121,9 +134,9 @@ impl Process {
     }
 
     /// Loads the configuration again, all or nothing.
-    fn reload(&mut self) -> Result<(), String> {
+    fn reload(&mut self, by: &By) -> Result<(), String> {
         signals::notify_reloading();
-        let outcome = tokio::task::block_in_place(|| self.try_reload());
+        let outcome = tokio::task::block_in_place(|| self.try_reload(by));
         let edge = self.protocols.edge();
         edge.metrics().config_reloaded(outcome.is_ok(), edge.clock().wall());
         signals::notify_ready();
@@ -134,20 +147,31 @@ impl Process {
             }
             Err(errors) => {
                 report(&errors);
-                Err(errors.to_string())
+                let errors = errors.to_string();
+                self.protocols.edge().audit_config_refused(by, &errors);
+                Err(errors)
             }
         }
     }
 
-    fn try_reload(&mut self) -> Result<(), ServeError> {
+    fn try_reload(&mut self, by: &By) -> Result<(), ServeError> {
         let config = self.source.load()?;
         let prepared = self.prepare(&config)?;
-        self.put_in_force(prepared)
+        let before = self.protocols.edge().live();
+        self.put_in_force(prepared)?;
+        let keys = Fingerprints::of(&self.protocols.edge().live().snapshot);
+        self.protocols.edge().audit_config(by, &before.snapshot, (&self.keys, &keys));
+        self.keys = keys;
+        self.anchors.renew(self.protocols.edge(), &self.outbound);
+        Ok(())
     }
 
     fn prepare(&self, config: &Config) -> Result<Prepared, ServeError> {
         let edge = self.protocols.edge();
         let snapshot = Snapshot::compile(config, Some(&edge.live().snapshot))?;
+        let (running, wanted) = (edge.live(), &snapshot.settings().audit);
+        audit::check_reload(running.snapshot.settings().audit.as_ref(), wanted.as_ref())
+            .map_err(|found| config.errors(vec![found]))?;
         let receptions =
             receptions(&self.crypto, &snapshot).map_err(|found| config.errors(found))?;
         let access_log = AccessLog::stage(&snapshot.settings().access_log)?;
@@ -223,7 +247,7 @@ impl Process {
     }
 
     /// Turns unready, stops accepting, and waits for what runs; a second signal ends the wait.
-    async fn drain(mut self, signals: &mut signals::Signals) {
+    async fn drain(mut self, signals: &mut signals::Signals, why: &'static str) -> Ended {
         let edge = self.protocols.edge().clone();
         let settings = edge.live().snapshot.settings().server.clone();
         edge.set_ready(false);
@@ -234,6 +258,12 @@ impl Process {
             () = signals.stop() => "told to stop at once",
         };
         tracing::info!(connections_left = edge.connections().total(), ended, "drained");
+        self.ended(why)
+    }
+
+    /// What is left to do when nothing is served any more.
+    fn ended(self, why: &'static str) -> Ended {
+        Ended { why, anchors: self.anchors, outbound: self.outbound }
     }
 
     /// Closes the listeners after `delay`, and waits for the last connection.

@@ -10,15 +10,18 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use pingora_core::connectors::http::Connector;
-use tidegate_core::Clock;
+use tidegate_core::{Clock, SettingsError};
+use tidegate_engine::settings::Settings;
 use tidegate_engine::{Config, ConfigErrors, Snapshot};
 use tidegate_observe::{AccessLog, AccessLogError, BuildInfo, Metrics};
 use tokio::sync::{mpsc, watch};
 
 use crate::admin::{self, Admin};
+use crate::audit::{self, Anchors, Auditor, Fingerprints};
 use crate::bans;
 use crate::edge::{Edge, Live};
 use crate::life::{self, Process};
+use crate::outbound::Outbound;
 use crate::protocols::Protocols;
 use crate::sockets::{self, Inherited};
 use crate::tls::Crypto;
@@ -200,6 +203,7 @@ struct Start {
 async fn run(options: ServeOptions, start: Start) -> Result<(), ServeError> {
     let Start { config, snapshot, crypto, mut inherited, threads } = start;
     let metrics = Metrics::new(options.build);
+    let build = options.build;
     let receptions = life::receptions(&crypto, &snapshot).map_err(|found| config.errors(found))?;
     let bound = life::bind_all(receptions, &mut inherited)?;
     let admin_address = snapshot.settings().admin.address.0;
@@ -207,9 +211,13 @@ async fn run(options: ServeOptions, start: Start) -> Result<(), ServeError> {
     drop(inherited);
     let access_log = AccessLog::start(&snapshot.settings().access_log, metrics.access_log_stats())?;
     let live = Live::prepare(snapshot, &metrics, None).map_err(|found| config.errors(found))?;
-    let edge =
-        Arc::new(Edge::new(live, metrics, access_log, Clock::System).map_err(ServeError::Bans)?);
+    let refused = |found| config.errors(vec![found]);
+    let audit = open_audit(live.snapshot.settings()).map_err(refused)?;
+    let edge = Edge::new(live, metrics, access_log, audit, Clock::System);
+    let edge = Arc::new(edge.map_err(ServeError::Bans)?);
     tokio::spawn(bans::keep(edge.clone()));
+    edge.audit_start(build).await.map_err(refused)?;
+    let outbound = Arc::new(Outbound::new());
     let (draining, drains) = watch::channel(false);
     let (commands, orders) = mpsc::channel(4);
     let (admin_bound, admin_kept) = serve_admin(&edge, commands, admin, drains)
@@ -224,7 +232,11 @@ async fn run(options: ServeOptions, start: Start) -> Result<(), ServeError> {
         prober: Arc::new(Connector::new(None)),
         attendants: HashMap::new(),
         draining,
+        keys: Fingerprints::of(&edge.live().snapshot),
+        anchors: Anchors::start(&edge, &outbound),
+        outbound,
     };
+    tokio::spawn(audit::summaries(edge.clone()));
     process.attend_pools();
     for (address, reception, socket) in bound {
         process.listen(address, socket, reception)?;
@@ -237,9 +249,16 @@ async fn run(options: ServeOptions, start: Start) -> Result<(), ServeError> {
     if let Some(on_ready) = options.on_ready {
         on_ready(&Ready { listeners, admin: admin_bound });
     }
-    process.live(orders).await;
+    let ended = process.live(orders).await;
     edge.access_log().flush();
+    tokio::task::block_in_place(|| edge.audit_stop(ended.why));
+    ended.anchors.finish(&edge, &ended.outbound).await;
     Ok(())
+}
+
+/// Opens the audit log, if there is to be one.
+fn open_audit(settings: &Settings) -> Result<Option<Auditor>, SettingsError> {
+    settings.audit.as_ref().map(|audit| Auditor::open(audit, &Clock::System)).transpose()
 }
 
 /// Serves the admin listener; returns its address and a handle for a successor.

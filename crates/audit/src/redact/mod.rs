@@ -159,10 +159,18 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(redaction: Redaction, name: &str, value: Value, expected: Value) {
+    fn check(
+        redaction: Redaction,
+        name: &str,
+        value: impl Into<Value>,
+        expected: impl Into<Value>,
+    ) {
         let pseudonyms = Pseudonyms::new(b"0123456789abcdef").unwrap();
         let redactor = Redactor::new(Some(Arc::new(pseudonyms)), None);
-        assert_eq!(redactor.apply(redaction, (name, name), &value, None).unwrap(), expected);
+        assert_eq!(
+            redactor.apply(redaction, (name, name), &value.into(), None).unwrap(),
+            expected.into()
+        );
     }
 
     #[test]

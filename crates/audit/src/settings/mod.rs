@@ -31,7 +31,8 @@ pub struct AuditSettings {
     /// restart.
     pub key: PathBuf,
     /// A file with the last signed checkpoint. Keep it on another file system than `path`, so that
-    /// a log that was restored from a backup is noticed at start. Default: none. Needs a restart.
+    /// a log that was restored from a backup is noticed at start. Default: `path` with `.head`
+    /// behind it. Needs a restart.
     #[serde(default)]
     pub head: Option<PathBuf>,
     /// How often a checkpoint is signed while there are new records. Default: 2s. Needs a restart.
@@ -115,6 +116,19 @@ impl Default for SecurityEventSettings {
 }
 
 impl AuditSettings {
+    /// How long a request waits for its record, unless the settings say otherwise.
+    pub const COMMIT_TIMEOUT: Span = Span::seconds(5);
+
+    /// The file with the last signed checkpoint.
+    #[must_use]
+    pub fn head_file(&self) -> PathBuf {
+        self.head.clone().unwrap_or_else(|| {
+            let mut beside = self.path.clone().into_os_string();
+            beside.push(".head");
+            beside.into()
+        })
+    }
+
     /// The name of this node in records.
     #[must_use]
     pub fn node(&self) -> &str {
@@ -135,7 +149,7 @@ fn max_pending() -> ByteSize {
 }
 
 fn commit_timeout() -> Span {
-    Span::seconds(5)
+    AuditSettings::COMMIT_TIMEOUT
 }
 
 fn yes() -> bool {

@@ -32,7 +32,7 @@ pub(super) fn check_log(settings: &AuditSettings, errors: &mut Vec<SettingsError
 fn check_key(settings: &AuditSettings) -> Result<(), SettingsError> {
     let wrong = |message: String| {
         SettingsError::new(["key"], message)
-            .with_hint(format!("tidegate audit keygen {}", settings.origin))
+            .with_hint(format!("tidegate audit keygen {} --output <file>", settings.origin))
     };
     let text = read_file(&settings.key, MAX_KEY).map_err(wrong)?;
     let key = SigningKey::parse(text.trim())

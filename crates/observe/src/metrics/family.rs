@@ -103,7 +103,8 @@ impl Family {
         self.push(metric);
     }
 
-    fn push(&mut self, metric: Metric) {
+    /// Adds a sample that was counted elsewhere.
+    pub(super) fn push(&mut self, metric: Metric) {
         self.0.mut_metric().push(metric);
     }
 }

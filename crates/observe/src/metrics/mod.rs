@@ -8,6 +8,7 @@
 //! Adding a family: count it in the struct that it belongs to, and show it in that file's `show`.
 
 mod auth;
+mod audit;
 mod ejections;
 mod family;
 mod listeners;
@@ -29,6 +30,7 @@ use prometheus::{Encoder, Histogram, TextEncoder};
 use tidegate_core::Event;
 
 use self::auth::Auth;
+pub use self::audit::{AuditAnchor, AuditSample};
 pub use self::ejections::EJECTION_CAUSES;
 use self::family::{Families, histogram};
 use self::listeners::EarlyEnds;
@@ -77,6 +79,7 @@ struct Inner {
     rate_limits: Mutex<Vec<RateLimitTable>>,
     access_log: Arc<AccessLogStats>,
     bans: [AtomicI64; 2],
+    audit: Mutex<Option<AuditSample>>,
 }
 
 /// Which program runs.
@@ -115,6 +118,7 @@ impl Metrics {
                 rate_limits: Mutex::default(),
                 access_log: Arc::default(),
                 bans: Default::default(),
+                audit: Mutex::default(),
             }),
         }
     }
@@ -205,6 +209,11 @@ impl Metrics {
         }
     }
 
+    /// Says how the audit log is; call it before [`Metrics::render`].
+    pub fn set_audit(&self, sample: AuditSample) {
+        *self.inner.audit.lock() = Some(sample);
+    }
+
     /// Where the access log counts.
     #[must_use]
     pub fn access_log_stats(&self) -> Arc<AccessLogStats> {
@@ -244,6 +253,9 @@ impl Inner {
                 family.gauge(&[("origin", origin)], running(gauge));
             }
         });
+        if let Some(sample) = &*self.audit.lock() {
+            audit::show(sample, families);
+        }
         rate_limits::show(&self.rate_limits.lock(), families);
         process::show(families);
         families.gauges("tidegate_build_info", "Which program runs; always 1.", |family| {

@@ -320,6 +320,12 @@ fn everything() -> Metrics {
         limit: "pay/0".into(),
         ..Default::default()
     }]);
+    metrics.set_audit(AuditSample {
+        commit_buckets: vec![(0.001, 1)],
+        commit_count: 1,
+        anchors: vec![AuditAnchor { anchor: "file /mnt/c".into(), at: 1, ..Default::default() }],
+        ..Default::default()
+    });
     // Handles are dropped here, as by a process that ends: show before.
     let shown = metrics.render();
     assert!(!shown.is_empty());
