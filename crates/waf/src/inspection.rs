@@ -15,6 +15,7 @@ use crate::evaluation::{Costs, Decision, Evaluation, RuleCost};
 use crate::policy::{Compiled, content_length};
 use crate::program::Stage;
 use crate::settings::{OnExceeded, OverLimit};
+use crate::target::Target;
 use crate::values::{Arena, RequestFacts, head, response as response_values};
 
 /// Whether a request may go on.
@@ -344,6 +345,9 @@ impl Evaluation {
                 (bytes, complete)
             };
             body::process(&mut self.arena, processor, content_type, read, policy.limits.parsing);
+            if self.controls.force_body {
+                self.arena.set(Target::RequestBody, read.0);
+            }
         }
         // What SecLang gave to no processor is read by the YAML rules' own lights.
         if processor.is_none() && !program.rules_of(Stage::Values).is_empty() {

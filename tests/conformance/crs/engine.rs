@@ -9,9 +9,12 @@ use std::sync::Arc;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Uri, Version, request, response};
 use serde_json::json;
+use tidegate_core::units::ByteSize;
 use tidegate_core::{Clock, Request};
 use tidegate_testkit::Reply;
-use tidegate_waf::{CrsSource, Mode, Policy, RuleSet, SecLangSources, Verdict, WafSettings};
+use tidegate_waf::{
+    BodySettings, CrsSource, Mode, Policy, RuleSet, SecLangSources, Verdict, WafSettings,
+};
 
 use crate::rig;
 use crate::run::Outcome;
@@ -34,7 +37,9 @@ impl Engine {
         };
         let rules = RuleSet::with_seclang(&[], &sources);
         let rules = rules.unwrap_or_else(|errors| panic!("{errors}"));
-        let settings = WafSettings { mode: Some(Mode::Detect), ..WafSettings::default() };
+        let body = BodySettings { limit: Some(ByteSize::mib(1)), ..BodySettings::default() };
+        let settings =
+            WafSettings { mode: Some(Mode::Detect), body: Some(body), ..WafSettings::default() };
         let policy = Policy::compile(&settings, Arc::clone(&rules)).expect("a policy");
         Self { policy, _folder: folder }
     }

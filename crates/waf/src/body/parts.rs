@@ -180,14 +180,14 @@ impl Reader<'_> {
         if name.is_empty() {
             return Err("invalid part header (header name missing)");
         }
-        if !name.iter().all(u8::is_ascii_graphic) {
-            return Err("invalid part header (contains invalid character)");
-        }
-        if part.header(name).is_some() {
-            return Err("duplicate part header");
-        }
+        let is_legal = name.iter().all(u8::is_ascii_graphic);
+        let is_known = part.header(name).is_some();
         part.headers.push(text.to_vec());
-        Ok(())
+        match (is_legal, is_known) {
+            (false, _) => Err("invalid part header (contains invalid character)"),
+            (true, true) => Err("duplicate part header"),
+            (true, false) => Ok(()),
+        }
     }
 
     fn finish_head(&mut self, part: &mut Part) -> Result<(), &'static str> {

@@ -104,9 +104,10 @@ pub(crate) fn process(
         arena.set_number(target, failed);
         arena.set(of_message, message.as_bytes());
     }
-    if arena.wants(&[Target::RequestBody]) {
-        arena.set(Target::RequestBody, bytes);
-    }
+    // Rules mean XML by its texts and attributes, not by the names of its elements; what could not
+    // be read as XML is looked at as it is.
+    let is_read = processor == Some(Processor::Xml) && error.is_none();
+    arena.set(Target::RequestBody, if is_read { b"" } else { bytes });
     let length = if bytes.is_empty() { String::new() } else { bytes.len().to_string() };
     arena.set(Target::RequestBodyLength, length.as_bytes());
     arena.set_number(Target::InboundDataError, u8::from(!complete));
@@ -229,6 +230,33 @@ mod tests {
             Some(&b"JSON parsing error: premature end"[..])
         );
         assert_eq!(arena.value(Target::RequestBodyLength), Some(&b"1"[..]));
+    }
+
+    #[test]
+    fn the_text_of_a_body_is_there_unless_it_was_read_as_xml() {
+        let check = |processor, body: &str, text: &str| {
+            let mut arena = Arena::of_everything();
+            process(&mut arena, processor, b"", (body.as_bytes(), true), BodyLimits::default());
+            assert_eq!(arena.value(Target::RequestBody), Some(text.as_bytes()), "{body}");
+        };
+        check(Some(Processor::Xml), "<a>b</a>", "");
+        check(Some(Processor::Xml), "<a>b</b>", "<a>b</b>");
+        check(Some(Processor::Urlencoded), "a=b", "a=b");
+        check(Some(Processor::Json), "[1]", "[1]");
+        check(None, "a", "a");
+    }
+
+    #[test]
+    fn a_part_header_with_a_wrong_name_is_shown_to_rules() {
+        multipart(
+            FORM,
+            "--b|Content-Disposition: form-data; name=\"f\"|A\u{e}: b||v|--b--|",
+            &[
+                (Target::MultipartPartHeaders, "A\u{e}: b"),
+                (Target::ReqbodyError, "1"),
+                (Target::MultipartStrictError, "1"),
+            ],
+        );
     }
 
     #[test]

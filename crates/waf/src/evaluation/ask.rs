@@ -102,6 +102,10 @@ impl Evaluation {
         self.work.charge(bytes.len(), work::PER_MATCHED_BYTE);
         let found = answer(asked, bytes, &self.buffers.argument, &mut self.captures);
         let Some(found) = found else { return false };
+        let name = match &source.from {
+            From::Arena(pick) => pick.told(value.target, name),
+            From::Matched(_) | From::Rule(_) | From::Tx(_) => name,
+        };
         let origin = Origin { label: source.label, target: Some(value.target), name };
         self.matched.push(origin, bytes, found);
         true
@@ -145,7 +149,7 @@ impl Evaluation {
                     continue;
                 }
                 self.buffers.name.clear();
-                self.buffers.name.extend_from_slice(name);
+                self.buffers.name.extend_from_slice(pick.told(target, name));
                 self.buffers.value.clear();
                 self.buffers.value.extend_from_slice(self.arena.bytes(value.bytes));
                 self.ask_value(asked, source.label, Some(target));

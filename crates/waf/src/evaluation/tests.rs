@@ -172,6 +172,18 @@ fn bodies_are_arguments_in_phase_2() {
     assert_eq!(run(rules, "/", "a=1&b=y"), (vec![], None));
 }
 
+#[test]
+fn a_field_is_told_as_the_rule_spells_it() {
+    let rules = r#"
+        SecRule REQUEST_HEADERS:User-Agent "@streq test" "id:1,phase:1,pass,nolog,setvar:'tx.a=%{MATCHED_VAR_NAME}'"
+        SecRule TX:a "@streq REQUEST_HEADERS:User-Agent" "id:2,phase:1,pass,log"
+        SecAction "id:3,phase:1,pass,nolog,chain"
+            SecRule REQUEST_HEADERS:USER-AGENT "@streq test" "setvar:'tx.b=%{MATCHED_VAR_NAME}'"
+        SecRule TX:b "@streq REQUEST_HEADERS:USER-AGENT" "id:4,phase:1,pass,log"
+    "#;
+    check(rules, "/", &[2, 4]);
+}
+
 /// The Core Rule Set as it is; `TIDEGATE_CRS` names its folder.
 #[test]
 #[ignore = "needs a checkout of the Core Rule Set"]

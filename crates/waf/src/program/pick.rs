@@ -39,6 +39,18 @@ impl Pick {
     }
 }
 
+impl Pick {
+    /// How a value's name is told: a field's as the rule spells it, since fields arrive in lower
+    /// case; any other as it came.
+    pub(crate) fn told<'a>(&'a self, target: Target, name: &'a [u8]) -> &'a [u8] {
+        let is_field = matches!(target, Target::RequestHeaders | Target::ResponseHeaders);
+        match &self.key {
+            Key::Name(spelled) if is_field => spelled,
+            Key::All | Key::Name(_) | Key::Pattern(_) | Key::Selector(_) => name,
+        }
+    }
+}
+
 impl From<&Selector> for Pick {
     fn from(selector: &Selector) -> Self {
         Self::new(selector.targets, Key::Selector(selector.clone()))
