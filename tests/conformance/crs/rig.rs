@@ -28,13 +28,14 @@ SecAction "id:900005,phase:1,nolog,pass,\
 "#;
 
 const CONFIG: &str = "\
-waf:
-  mode: detect
-  crs: <crs>
-  paranoia: 4
-  seclang: { before: [<dir>/rig.conf] }
-  body: { limit: 1MiB }
-  response: { inspect: true, types: [text/plain, text/html, text/xml, application/json] }
+defaults:
+  waf:
+    mode: detect
+    crs: <crs>
+    paranoia: 4
+    seclang: { before: [<dir>/rig.conf] }
+    body: { limit: 1MiB }
+    response: { inspect: true, types: [text/plain, text/html, text/xml, application/json] }
 ";
 
 const ROUTES: &str = "\
