@@ -2,7 +2,9 @@
 //! disk afterwards.
 
 mod crashes;
+mod cuts;
 mod sim;
+mod stalled;
 
 use std::fs;
 use std::path::Path;

@@ -281,11 +281,8 @@ impl World {
         }
         match self.nodes.get_mut(&id) {
             Some(Node::File { durable, pending, .. }) => {
-                for change in pending.drain(..) {
-                    if outcome.is_ok() {
-                        change.apply(durable);
-                    }
-                }
+                let lost = outcome.is_err();
+                pending.drain(..).filter(|_change| !lost).for_each(|c| c.apply(durable));
             }
             Some(Node::Dir { durable, pending, .. }) => {
                 if outcome.is_ok() {
