@@ -182,7 +182,7 @@ mod tests {
         check(Redaction::InsecureKeep, "a", json!("4111111111111111"), json!("4111111111111111"));
         check(Redaction::Encrypt, "a", json!("x"), json!({"redacted": "no subject"}));
         let pseudonyms = Pseudonyms::new(b"0123456789abcdef").unwrap();
-        check(Redaction::Hash, "a", json!("x"), pseudonyms.of("x").into());
+        check(Redaction::Hash, "a", json!("x"), pseudonyms.of("x"));
     }
 
     #[test]
