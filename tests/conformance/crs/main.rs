@@ -12,6 +12,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod decisions;
 mod engine;
 mod report;
 mod rig;
