@@ -27,6 +27,9 @@ pub struct CrsSource {
     pub setup: Option<PathBuf>,
 }
 
+/// Rules of ours about bodies, which come before everything else.
+const BODIES: (&str, &str) = ("(built in) bodies.conf", include_str!("bodies.conf"));
+
 /// Where Debian's package keeps rules and set-up.
 const DEBIAN: (&str, &str) = ("/usr/share/modsecurity-crs", "/etc/modsecurity/crs/crs-setup.conf");
 
@@ -38,6 +41,7 @@ impl SecLangSources {
     }
 
     pub(super) fn read(&self, loader: &mut Loader<'_>) {
+        loader.text(Path::new(BODIES.0), BODIES.1);
         let crs = self.crs.as_ref();
         if let Some(crs) = crs {
             crs.read_setup(loader);
