@@ -35,6 +35,7 @@ mod tls;
 mod upstreams;
 mod waf;
 mod waf_bodies;
+mod waf_hostile;
 mod waf_responses;
 mod websocket;
 

@@ -84,6 +84,45 @@ impl Waiting {
     }
 }
 
+/// What the firewall found in a request that is refused whatever it finds.
+#[derive(Debug)]
+pub struct Found {
+    /// The route whose firewall looked.
+    pub route: Arc<Route>,
+    /// What it found.
+    pub waf: Option<WafSummary>,
+    /// What its shadow found, if the route has one.
+    pub waf_shadow: Option<WafSummary>,
+}
+
+/// Lets the firewall look at the head of a request that was refused before [`admit`]; `None` if
+/// there is no route for it, or nobody looks there.
+#[must_use]
+pub fn inspect_refused(
+    snapshot: &Snapshot,
+    request: &Request<'_>,
+    facts: &RequestFacts<'_>,
+) -> Option<Found> {
+    let (route, matched_len) = find_route(snapshot, request).ok()?;
+    if route.waf.is_off() && route.waf_shadow.is_off() {
+        return None;
+    }
+    let mut looked = Admitted::new(route, matched_len);
+    // A refusal changes nothing here, and has its findings told as well.
+    let refused = match looked.inspect_head(request, facts) {
+        Ok(()) => None,
+        Err(refused) => Some(refused),
+    };
+    if let Some(refused) = refused {
+        let Refused { waf, waf_shadow, .. } = *refused;
+        return Some(Found { route: Arc::clone(route), waf, waf_shadow });
+    }
+    let (Ok(()) | Err(_)) = looked.inspect_body(None, b"", true);
+    looked.finish();
+    let (waf, waf_shadow) = (looked.waf_summary(), looked.waf_shadow_summary());
+    Some(Found { route: Arc::clone(route), waf, waf_shadow })
+}
+
 /// A request that may pass; only [`admit`] makes one.
 #[derive(Debug)]
 pub struct Admitted {

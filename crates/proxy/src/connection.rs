@@ -193,7 +193,7 @@ pub(crate) async fn serve_http1(
         if connection.requests.load(Ordering::Relaxed) == arrived {
             // Pingora's parser refused the head, and answered, before our pipeline saw it.
             let denial = Denial::new(Reason::MalformedRequest);
-            edge.record_unread(&connection, &denial, &RequestId::new());
+            edge.record_unread(&connection, &denial, &RequestId::new(), None);
         }
         let Some((reusable, _settings)) = finished.map(ReusedHttpStream::consume) else { return };
         let Ok(same) = reusable.into_any().downcast() else { return };

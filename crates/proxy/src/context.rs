@@ -179,6 +179,7 @@ impl Arrival {
             server: self.connection.local,
             id: self.request_id.as_str(),
             now: Some(self.time),
+            line: None,
         }
     }
 

@@ -11,6 +11,7 @@ use tidegate_core::h2_guard::FrameLimits;
 use tidegate_core::reading::ReadingRules;
 use tidegate_core::{Clock, Denial, SettingsError};
 use tidegate_engine::Snapshot;
+use tidegate_engine::pipeline::Found;
 use tidegate_engine::settings::LimitsSettings;
 use tidegate_guard::{ConnectionCounts, ConnectionLimits, RateLimit};
 use tidegate_observe::{AccessLog, Metrics, RateLimitTable};
@@ -22,6 +23,7 @@ use crate::client_stream::ClientStream;
 use crate::connection::Connection;
 use crate::held::HeldBytes;
 use crate::lanes::Lanes;
+use crate::refused;
 use crate::request_id::RequestId;
 use crate::respond;
 
@@ -218,7 +220,10 @@ impl Edge {
         let request_id = RequestId::new();
         let connection = stream.connection().clone();
         let answer = respond::unread(denial, request_id.as_str());
-        self.record_unread(&connection, denial, &request_id);
+        let live = self.live();
+        let (snapshot, head) = (&live.snapshot, stream.received());
+        let found = refused::look_at_wire(self, snapshot, &connection, &request_id, head);
+        self.record_unread(&connection, denial, &request_id, found.as_ref());
         if !stream.is_foreign() {
             stream.answer_and_close(&answer).await;
         }
@@ -230,7 +235,11 @@ impl Edge {
         connection: &Connection,
         denial: &Denial,
         request_id: &RequestId,
+        found: Option<&Found>,
     ) {
+        let live = self.live();
+        let lane = found.and_then(|found| live.lanes.of(&found.route));
+        let route = lane.map_or_else(|| self.metrics.unrouted(), |lane| &lane.metrics);
         let event = Event {
             time: self.clock.wall(),
             request_id: request_id.as_str(),
@@ -247,7 +256,7 @@ impl Edge {
             user_agent: None,
             referer: None,
             trace_id: None,
-            route: None,
+            route: found.map(|found| &*found.route.id),
             upstream: None,
             endpoint: None,
             status: denial.status.as_u16(),
@@ -263,11 +272,11 @@ impl Edge {
             upstream_duration: None,
             overhead: None,
             upstream_reused: false,
-            waf: None,
-            waf_shadow: None,
+            waf: found.and_then(|found| found.waf.as_ref()),
+            waf_shadow: found.and_then(|found| found.waf_shadow.as_ref()),
             dry_run_limits: &[],
         };
-        self.metrics.record(&event, self.metrics.unrouted(), None);
+        self.metrics.record(&event, route, None);
         self.access_log.log(&event);
         audit::end(self, &event, &Trail::default());
     }

@@ -15,11 +15,13 @@ use pingora_error::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use tidegate_core::forwarded::client_addr;
-use tidegate_core::reading::{Refusal, Target, Upgrade, read_http1_head, read_http2_head};
+use tidegate_core::reading::{
+    Refusal, RequestLine, Target, Upgrade, read_http1_head, read_http2_head,
+};
 use tidegate_core::{Denial, Reason};
-use tidegate_engine::admit;
 use tidegate_engine::pipeline::Refused;
 use tidegate_engine::snapshot::Action;
+use tidegate_engine::{RequestFacts, admit};
 use tidegate_traffic::random;
 
 use crate::attempt::{self, Ended};
@@ -30,6 +32,7 @@ use crate::connection::Connection;
 use crate::context::{Arrival, Context, Findings};
 use crate::edge::{Edge, Live};
 use crate::exchange;
+use crate::refused;
 use crate::request_id::RequestId;
 use crate::respond;
 use crate::response;
@@ -66,7 +69,10 @@ impl Gateway {
 
     /// From the head to the decision.
     async fn receive(&self, session: &mut Session, ctx: &mut Context) -> Result<Next, Box<Denial>> {
-        self.arrive(session, ctx)?;
+        if let Err(denial) = self.arrive(session, ctx) {
+            refused::look(session, ctx);
+            return Err(denial);
+        }
         let Some(arrival) = &ctx.arrival else { return Err(Denial::new(Reason::Internal).into()) };
         let request = arrival.request(session.req_header());
         if let Some(document) = auth::resource(arrival) {
@@ -74,7 +80,10 @@ impl Gateway {
             told.map_err(|_gone| Denial::new(Reason::ClientClosed))?;
             return Ok(Next::Answered);
         }
-        let decided = admit(&arrival.live.snapshot, &request, &arrival.facts(), &arrival.caller());
+        let line = refused::line_of_absolute(session);
+        let line = line.as_deref().and_then(RequestLine::of);
+        let facts = RequestFacts { line, ..arrival.facts() };
+        let decided = admit(&arrival.live.snapshot, &request, &facts, &arrival.caller());
         let admitted = match auth::settle(decided, &request, arrival).await {
             Ok(admitted) => *admitted,
             Err(refused) => return Err(note(*refused, ctx).into()),

@@ -29,6 +29,7 @@ mod listener;
 mod outbound;
 mod protocols;
 mod proxy_protocol;
+mod refused;
 mod request_id;
 mod resolve;
 mod respond;

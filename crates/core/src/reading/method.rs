@@ -43,14 +43,16 @@ const REGISTERED: [&str; 32] = [
     "PURGE",
 ];
 
+pub(super) const fn never_served() -> Refusal {
+    Refusal::new(Reason::MethodNotAllowed, "the method is never served")
+}
+
 /// Refuses methods that a reverse proxy must not serve and those that nobody knows.
 pub(super) fn check(method: &Method, rules: &ReadingRules) -> Result<(), Refusal> {
     match method.as_str() {
         "GET" | "POST" | "HEAD" | "PUT" | "DELETE" | "PATCH" | "OPTIONS" => Ok(()),
         // TRACE sends cookies back to scripts (RFC 9110 §17.14); CONNECT is for forward proxies.
-        "CONNECT" | "TRACE" | "TRACK" => {
-            Err(Refusal::new(Reason::MethodNotAllowed, "the method is never served"))
-        }
+        "CONNECT" | "TRACE" | "TRACK" => Err(never_served()),
         name if REGISTERED.contains(&name) || rules.methods.contains(method) => Ok(()),
         _ => Err(Refusal::new(Reason::MethodUnknown, "the method is not registered")),
     }

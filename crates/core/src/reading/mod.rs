@@ -33,6 +33,7 @@ mod chunked;
 mod fields;
 mod head;
 mod host;
+mod lenient;
 mod method;
 mod path;
 mod refusal;
@@ -47,6 +48,7 @@ use serde::Deserialize;
 
 pub use chunked::ChunkedBody;
 use fields::{Fields, Protocol};
+pub use lenient::{LenientHead, RequestLine, lenient, lenient_path};
 pub use refusal::Refusal;
 
 use crate::Reason;
@@ -148,6 +150,10 @@ pub enum Upgrade {
 /// or too large. Method, host and path are left to [`read_http1_head`].
 pub fn check_http1_head(wire: &[u8], rules: &ReadingRules) -> Result<Framing, Refusal> {
     let head = head::read(wire, rules)?;
+    if head.method == b"CONNECT" {
+        // Its target is not the parser's to judge.
+        return Err(method::never_served());
+    }
     target::check_bytes(head.target)?;
     let upgrade = head.fields.finish(head.protocol(), head.method)?;
     Ok(head.fields.framing(upgrade))

@@ -193,6 +193,11 @@ impl ClientStream {
         self.may_be_h2 && memchr::memmem::find(line, b" HTTP/1.").is_none()
     }
 
+    /// What came of the next request so far.
+    pub(crate) fn received(&self) -> &[u8] {
+        &self.received
+    }
+
     /// What the requests on this stream share.
     pub(crate) fn connection(&self) -> &Arc<Connection> {
         &self.connection

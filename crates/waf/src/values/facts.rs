@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
+use tidegate_core::reading::RequestLine;
+
 use super::Arena;
 use crate::target::Target;
 
@@ -17,6 +19,9 @@ pub struct RequestFacts<'a> {
     pub id: &'a str,
     /// The wall clock; the `TIME` variables are in UTC.
     pub now: Option<SystemTime>,
+    /// The request line as it came, where the head is one that was refused: the types of HTTP
+    /// cannot hold what is wrong with it.
+    pub line: Option<RequestLine<'a>>,
 }
 
 const TIMES: [Target; 9] = [

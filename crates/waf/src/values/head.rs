@@ -4,6 +4,7 @@
 
 use http::{Version, header};
 use tidegate_core::Request;
+use tidegate_core::reading::RequestLine;
 
 use super::{Arena, RequestFacts, cookies, facts, urlencoded};
 use crate::target::Target;
@@ -11,7 +12,7 @@ use crate::transformations;
 
 /// Adds everything of the head that a rule looks at.
 pub(crate) fn collect(arena: &mut Arena, request: &Request<'_>, facts: &RequestFacts<'_>) {
-    collect_line(arena, request);
+    collect_line(arena, request, facts.line);
     if arena.wants(&[Target::Path]) {
         let (none, path) = (
             arena.copy(b""),
@@ -19,8 +20,12 @@ pub(crate) fn collect(arena: &mut Arena, request: &Request<'_>, facts: &RequestF
         );
         arena.add(Target::Path, none, path);
     }
-    if let Some(query) = request.query() {
-        urlencoded::collect(arena, query.as_bytes(), &urlencoded::QUERY);
+    let query = match facts.line {
+        Some(line) => query_of(line.target),
+        None => request.query().map(str::as_bytes),
+    };
+    if let Some(query) = query {
+        urlencoded::collect(arena, query, &urlencoded::QUERY);
     }
     arena.note_arguments();
     collect_fields(arena, request);
@@ -60,7 +65,7 @@ const OF_LINE: [Target; 9] = [
     Target::RequestUriRaw,
 ];
 
-fn collect_line(arena: &mut Arena, request: &Request<'_>) {
+fn collect_line(arena: &mut Arena, request: &Request<'_>, line: Option<RequestLine<'_>>) {
     if !arena.wants(&OF_LINE) {
         return;
     }
@@ -68,29 +73,42 @@ fn collect_line(arena: &mut Arena, request: &Request<'_>) {
     let origin = uri.path_and_query().map_or("", |target| target.as_str());
     // HTTP/2 has no absolute form: the parser's scheme and authority are pseudo-fields.
     let is_absolute = request.head.version < Version::HTTP_2 && uri.scheme().is_some();
-    let raw = if is_absolute { uri.to_string() } else { origin.to_owned() };
-    let method = request.method().as_str();
-    let protocol = protocol(request.head.version);
-    arena.set(Target::RequestMethod, method.as_bytes());
-    arena.set(Target::RequestProtocol, protocol.as_bytes());
-    arena.set(Target::RequestUriRaw, raw.as_bytes());
+    let target = if is_absolute { uri.to_string() } else { origin.to_owned() };
+    let origin = match line {
+        // What is wrong with a target is wrong with its path.
+        Some(line) if !is_absolute => line.target,
+        _ => origin.as_bytes(),
+    };
+    let RequestLine { method, target: raw, protocol } = line.unwrap_or(RequestLine {
+        method: request.method().as_str().as_bytes(),
+        target: target.as_bytes(),
+        protocol: protocol(request.head.version).as_bytes(),
+    });
+    arena.set(Target::RequestMethod, method);
+    arena.set(Target::RequestProtocol, protocol);
+    arena.set(Target::RequestUriRaw, raw);
     if arena.wants(&[Target::RequestLine]) {
-        arena.set(Target::RequestLine, format!("{method} {raw} {protocol}").as_bytes());
+        let line = [method, raw, protocol].join(&b' ');
+        arena.set(Target::RequestLine, line.trim_ascii_end());
     }
     let mut decoded = Vec::new();
-    urlencoded::decode_path(origin.as_bytes(), &mut decoded);
+    urlencoded::decode_path(origin, &mut decoded);
     arena.set(Target::RequestUri, &decoded);
     // The file name of an absolute form keeps scheme and authority, as in libmodsecurity.
-    let (path, query) = raw.split_once('?').map_or((&*raw, None), |(path, it)| (path, Some(it)));
+    let end = memchr::memchr(b'?', raw).unwrap_or(raw.len());
     decoded.clear();
-    urlencoded::decode_path(path.as_bytes(), &mut decoded);
+    urlencoded::decode_path(raw.get(..end).unwrap_or(raw), &mut decoded);
     arena.set(Target::PathInfo, &decoded);
     arena.set(Target::RequestFilename, &decoded);
     let base = decoded.rsplit(|byte| matches!(byte, b'/' | b'\\')).next().unwrap_or_default();
     arena.set(Target::RequestBasename, base);
-    if let Some(query) = query {
-        arena.set(Target::QueryString, query.as_bytes());
+    if let Some(query) = query_of(raw) {
+        arena.set(Target::QueryString, query);
     }
+}
+
+fn query_of(target: &[u8]) -> Option<&[u8]> {
+    memchr::memchr(b'?', target).and_then(|at| target.get(at + 1..))
 }
 
 pub(super) fn protocol(version: Version) -> &'static str {
@@ -210,6 +228,33 @@ mod tests {
         ];
         check("http://example.org/a?b=%zz", Version::HTTP_11, &[], &values);
         check("/a/", Version::HTTP_10, &[], &[(Target::RequestBasename, "")]);
+    }
+
+    #[test]
+    fn a_line_that_was_refused_is_seen_as_it_came() {
+        let (head, ()) = http::Request::new(()).into_parts();
+        let request = Request {
+            head: &head,
+            host: "",
+            path: "/",
+            client: [192, 0, 2, 1].into(),
+            secure: true,
+            received_at: Clock::System.now(),
+        };
+        let line = RequestLine { method: b"|GET", target: b"/a\xe9?b=\xff", protocol: b"HTTP/4.0" };
+        let facts = RequestFacts { line: Some(line), ..RequestFacts::default() };
+        let mut arena = Arena::of_everything();
+        collect(&mut arena, &request, &facts);
+        for (target, bytes) in [
+            (Target::RequestMethod, &b"|GET"[..]),
+            (Target::RequestProtocol, b"HTTP/4.0"),
+            (Target::RequestUriRaw, b"/a\xe9?b=\xff"),
+            (Target::RequestFilename, b"/a\xe9"),
+            (Target::RequestLine, b"|GET /a\xe9?b=\xff HTTP/4.0"),
+            (Target::ArgsGet, b"\xff"),
+        ] {
+            assert_eq!(arena.value(target), Some(bytes), "{target:?}");
+        }
     }
 
     #[test]
