@@ -15,8 +15,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut next = || arguments.next().ok_or("inspect <checkout of CRS, or -> <case> <rounds>");
     let (crs, wanted, rounds) = (next()?, next()?, next()?.parse::<u32>()?);
     let rules = rules((crs != "-").then_some(Path::new(&crs)))?;
-    let policy = Policy::compile(&WafSettings::default(), rules)
-        .map_err(|errors| format!("{errors:?}"))?;
+    let policy =
+        Policy::compile(&WafSettings::default(), rules).map_err(|errors| format!("{errors:?}"))?;
     for case in cases().iter().filter(|case| wanted == "all" || wanted == case.name) {
         let head = head(case);
         let request = request(&head);

@@ -16,12 +16,14 @@ impl RuleBits {
         }
     }
 
-    pub(crate) fn contains(&self, rule: usize) -> bool {
-        self.0.get(rule / 64).is_some_and(|word| word >> (rule % 64) & 1 == 1)
+    pub(crate) fn remove(&mut self, rule: usize) {
+        if let Some(word) = self.0.get_mut(rule / 64) {
+            *word &= !(1 << (rule % 64));
+        }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.iter().all(|word| *word == 0)
+    pub(crate) fn contains(&self, rule: usize) -> bool {
+        self.0.get(rule / 64).is_some_and(|word| word >> (rule % 64) & 1 == 1)
     }
 
     /// Makes this set a copy of `other`, reusing its memory.
@@ -56,21 +58,6 @@ impl RuleBits {
 
     pub(crate) fn intersects(&self, other: &Self) -> bool {
         self.0.iter().zip(&other.0).any(|(a, b)| a & b != 0)
-    }
-
-    /// Leaves only the rules for which `keep` holds.
-    #[inline]
-    pub(crate) fn retain(&mut self, keep: impl Fn(usize) -> bool) {
-        for (index, word) in self.0.iter_mut().enumerate() {
-            let mut rest = *word;
-            while rest != 0 {
-                let bit = rest.trailing_zeros();
-                rest &= rest - 1;
-                if !keep(index * 64 + bit as usize) {
-                    *word &= !(1 << bit);
-                }
-            }
-        }
     }
 
     /// The first rule from `start` on that is in this set or in `other`.
@@ -112,8 +99,8 @@ mod tests {
             bits.insert(rule);
         }
         assert_eq!(bits.iter().collect::<Vec<_>>(), [0, 63, 64, 129]);
-        bits.retain(|rule| rule != 63);
-        assert!(!bits.contains(63) && bits.contains(64) && !bits.is_empty());
+        bits.remove(63);
+        assert!(!bits.contains(63) && bits.contains(64));
     }
 
     #[test]

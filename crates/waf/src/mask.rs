@@ -20,12 +20,35 @@ impl ByteMask {
     }
 
     /// All bytes of the inclusive range.
-    pub(crate) fn range(first: u8, last: u8) -> Self {
+    pub(crate) const fn range(first: u8, last: u8) -> Self {
         let mut mask = Self::EMPTY;
-        for byte in first..=last {
-            mask.insert(byte);
+        let mut byte = first;
+        while byte < last {
+            mask = mask.with(byte);
+            byte += 1;
+        }
+        mask.with(last)
+    }
+
+    /// The bytes of a text, for constants.
+    pub(crate) const fn text(mut text: &[u8]) -> Self {
+        let mut mask = Self::EMPTY;
+        while let [byte, rest @ ..] = text {
+            mask = mask.with(*byte);
+            text = rest;
         }
         mask
+    }
+
+    const fn with(self, byte: u8) -> Self {
+        let Self([a, b, c, d]) = self;
+        let bit = 1 << (byte & 63);
+        match byte >> 6 {
+            0 => Self([a | bit, b, c, d]),
+            1 => Self([a, b | bit, c, d]),
+            2 => Self([a, b, c | bit, d]),
+            _ => Self([a, b, c, d | bit]),
+        }
     }
 
     #[inline]
@@ -45,10 +68,32 @@ impl ByteMask {
         self.0.iter().zip(&other.0).fold(0, |any, (a, b)| any | (a & b)) != 0
     }
 
-    pub(crate) fn union(&self, other: &Self) -> Self {
-        let mut union = *self;
-        union.0.iter_mut().zip(&other.0).for_each(|(a, b)| *a |= b);
-        union
+    pub(crate) const fn union(&self, other: &Self) -> Self {
+        let ([a, b, c, d], [e, f, g, h]) = (self.0, other.0);
+        Self([a | e, b | f, c | g, d | h])
+    }
+
+    /// The bytes in the set, in ascending order.
+    #[inline]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = u8> + '_ {
+        self.0.iter().zip([0_u8, 64, 128, 192]).flat_map(|(word, base)| {
+            let mut rest = *word;
+            std::iter::from_fn(move || {
+                let bit = rest.trailing_zeros();
+                rest &= rest.wrapping_sub(1);
+                (bit < 64).then_some(base + (bit & 63) as u8)
+            })
+        })
+    }
+
+    /// The bytes that are not in `other`.
+    pub(crate) const fn without(&self, other: &Self) -> Self {
+        let ([a, b, c, d], [e, f, g, h]) = (self.0, other.0);
+        Self([a & !e, b & !f, c & !g, d & !h])
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        matches!(self.0, [0, 0, 0, 0])
     }
 
     /// How many byte values are in the set.

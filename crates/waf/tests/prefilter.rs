@@ -1,33 +1,109 @@
-//! The prefilter loses nothing: with it and without it, every request gets the same matches. The
-//! corpus is the rules' own examples, payload pieces put together at random, and random bytes.
+//! Neither the prefilter nor what is done beforehand loses anything: with them and without them,
+//! every request gets the same matches. The corpus is the rules' own examples, the inputs of CRS's
+//! own tests, payload pieces put together at random, and random bytes.
+//!
+//! The built-in rules are always tested; the Core Rule Set is if `TIDEGATE_CRS` names a checkout or
+//! Debian's package is there.
 
 #![expect(clippy::unwrap_used, reason = "a test's helpers may fail")]
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::LazyLock;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
 
 use proptest::prelude::*;
+use serde_json::json;
 use tidegate_core::{Clock, Request};
-use tidegate_waf::{Mode, Policy, RuleSet, WafSettings};
+use tidegate_waf::{CrsSource, Policy, RuleSet, SecLangSources, WafSettings};
 
-static POLICIES: LazyLock<(Policy, Policy)> = LazyLock::new(|| {
-    let settings = WafSettings {
-        mode: Some(Mode::Detect),
-        sensitivity: Some(4),
-        threshold: Some(u32::MAX),
-        ..WafSettings::default()
-    };
-    let rules = RuleSet::builtin().unwrap();
-    let exhaustive = Policy::without_prefilter(&settings, rules.clone()).unwrap();
-    (Policy::compile(&settings, rules).unwrap(), exhaustive)
+/// A policy and its exhaustive twin.
+struct Pair {
+    fast: Policy,
+    exhaustive: Policy,
+}
+
+impl Pair {
+    fn new(settings: serde_json::Value, rules: Arc<RuleSet>) -> Self {
+        let settings: WafSettings = serde_json::from_value(settings).unwrap();
+        let exhaustive = Policy::exhaustive(&settings, Arc::clone(&rules)).unwrap();
+        Self { fast: Policy::compile(&settings, rules).unwrap(), exhaustive }
+    }
+
+    #[track_caller]
+    fn check(&self, value: &[u8]) {
+        for content_type in ["application/x-www-form-urlencoded", "application/json", "text/plain"]
+        {
+            assert_eq!(
+                matches(&self.fast, value, content_type),
+                matches(&self.exhaustive, value, content_type),
+                "{content_type}: {}",
+                value.escape_ascii()
+            );
+        }
+    }
+}
+
+static BUILTIN: LazyLock<Pair> = LazyLock::new(|| {
+    let settings = json!({
+        "mode": "detect", "sensitivity": 4, "threshold": u32::MAX, "budget": { "work": "1s" },
+    });
+    Pair::new(settings, RuleSet::builtin().unwrap())
 });
+
+/// The Core Rule Set with the least and with the most that it looks at.
+static CRS: LazyLock<Vec<Pair>> = LazyLock::new(|| {
+    let Some(path) = crs() else {
+        eprintln!("skipped: TIDEGATE_CRS names no checkout, and there is no package of it");
+        return Vec::new();
+    };
+    let crs = Some(CrsSource { path, setup: None });
+    let sources = SecLangSources { crs, ..SecLangSources::default() };
+    let rules = RuleSet::with_seclang(&[], &sources).unwrap();
+    let pair = |paranoia: u8| {
+        let settings =
+            json!({ "mode": "detect", "paranoia": paranoia, "budget": { "work": "1s" } });
+        Pair::new(settings, Arc::clone(&rules))
+    };
+    vec![pair(1), pair(4)]
+});
+
+fn crs() -> Option<PathBuf> {
+    let package = Path::new("/usr/share/modsecurity-crs");
+    let named = std::env::var_os("TIDEGATE_CRS").map(PathBuf::from);
+    named.or_else(|| package.join("rules").is_dir().then(|| package.to_owned()))
+}
+
+#[track_caller]
+fn check(value: &[u8]) {
+    BUILTIN.check(value);
+}
+
+/// The texts of CRS's own tests: what stands behind `uri:` and `data:`.
+fn suite(folder: &Path, inputs: &mut Vec<String>) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            suite(&path, inputs);
+        } else if let Ok(text) = std::fs::read_to_string(&path) {
+            let lines = text.lines().map(str::trim_start);
+            let input = |line: &str| {
+                line.strip_prefix("uri: ").or(line.strip_prefix("data: ")).map(str::to_owned)
+            };
+            inputs.extend(lines.filter_map(input));
+        }
+    }
+}
 
 /// The matches of a value as a parameter, in a cookie and as a body of the given type.
 fn matches(policy: &Policy, value: &[u8], content_type: &str) -> (u32, Vec<(u32, Box<str>)>) {
     let encoded: String = value.iter().map(|byte| format!("%{byte:02x}")).collect();
     let head = http::Request::builder()
         .uri(format!("/a?{encoded}=1&q={encoded}"))
+        .method("POST")
         .header("cookie", format!("c={encoded}"))
+        .header("user-agent", value.escape_ascii().to_string())
+        .header("content-type", content_type)
+        .header("content-length", value.len())
         .body(())
         .unwrap()
         .into_parts()
@@ -43,21 +119,9 @@ fn matches(policy: &Policy, value: &[u8], content_type: &str) -> (u32, Vec<(u32,
     let mut inspection = policy.begin();
     let _head = inspection.head(&request);
     let _body = inspection.body(Some(content_type), value, true);
+    inspection.finish();
     let summary = inspection.summary().unwrap_or_default();
     (summary.score, summary.matches.into_iter().map(|found| (found.rule, found.target)).collect())
-}
-
-#[track_caller]
-fn check(value: &[u8]) {
-    let (fast, exhaustive) = &*POLICIES;
-    for content_type in ["application/x-www-form-urlencoded", "application/json", "text/plain"] {
-        assert_eq!(
-            matches(fast, value, content_type),
-            matches(exhaustive, value, content_type),
-            "{content_type}: {}",
-            value.escape_ascii()
-        );
-    }
 }
 
 #[test]
@@ -67,6 +131,21 @@ fn the_rules_own_examples_match_the_same() {
             check(line.as_bytes());
             check(line.to_ascii_uppercase().as_bytes());
         }
+    }
+}
+
+#[test]
+fn the_inputs_of_crs_match_the_same() {
+    let mut inputs = Vec::new();
+    if let Some(folder) = crs() {
+        suite(&folder.join("tests/regression/tests"), &mut inputs);
+    }
+    inputs.sort_unstable();
+    inputs.dedup();
+    // All of them are for a long night: `TIDEGATE_EVERY=1`.
+    let every = std::env::var("TIDEGATE_EVERY").ok().and_then(|it| it.parse().ok()).unwrap_or(40);
+    for input in inputs.iter().step_by(every) {
+        CRS.iter().for_each(|pair| pair.check(input.as_bytes()));
     }
 }
 
@@ -158,5 +237,22 @@ proptest! {
     #[test]
     fn random_text_matches_the_same(text in "[ -~]{0,120}") {
         check(text.as_bytes());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn crs_matches_the_same(
+        pieces in prop::collection::vec(prop::sample::select(PIECES), 1..12),
+        bytes in prop::collection::vec(any::<u8>(), 0..60),
+        text in "[ -~]{0,60}",
+    ) {
+        for pair in CRS.iter() {
+            pair.check(pieces.concat().as_bytes());
+            pair.check(&bytes);
+            pair.check(text.as_bytes());
+        }
     }
 }

@@ -15,6 +15,10 @@ pub(crate) const DEPTH: usize = 64;
 /// No limit allows more: the reader calls itself once a level.
 const MAX_DEPTH: usize = 512;
 
+/// How many times the document's size its names and values may take, with some room beside that.
+const GROWTH: usize = 8;
+const ROOM: usize = 64 << 10;
+
 /// Why a document could not be read to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum JsonError {
@@ -32,8 +36,10 @@ pub(crate) enum JsonError {
 pub(crate) fn collect(arena: &mut Arena, bytes: &[u8], depth: usize) -> Result<(), JsonError> {
     let max_depth = depth.min(MAX_DEPTH);
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let max_size = arena.len() + GROWTH * bytes.len() + ROOM;
     let mut reader = Reader {
         arena,
+        max_size,
         rest: bytes,
         path: b"json".to_vec(),
         seen: FxHashSet::default(),
@@ -51,6 +57,9 @@ struct Reader<'a> {
     /// The keys that were added; in a list of records each comes once.
     seen: FxHashSet<Vec<u8>>,
     max_depth: usize,
+    /// How large the arena may become: names repeat the keys above them, so that a small document
+    /// could fill any memory.
+    max_size: usize,
 }
 
 impl Reader<'_> {
@@ -69,7 +78,8 @@ impl Reader<'_> {
     }
 
     fn value(&mut self, depth: usize) -> Result<(), JsonError> {
-        if self.arena.overflown() {
+        if self.arena.overflown() || self.arena.len() > self.max_size {
+            self.arena.overflow();
             return Err(JsonError::TooMany);
         }
         if depth > self.max_depth {
@@ -293,6 +303,21 @@ mod tests {
         let values: Vec<(String, String)> =
             values.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
         assert_eq!(found, values, "{text}");
+    }
+
+    #[test]
+    fn hostile_documents_take_bounded_memory_and_stack() {
+        let deep = "[".repeat(MAX_DEPTH + 10);
+        let read = move || {
+            let mut arena = Arena::of_everything();
+            collect(&mut arena, deep.as_bytes(), usize::MAX)
+        };
+        let thread = std::thread::Builder::new().stack_size(256 << 10).spawn(read).unwrap();
+        assert_eq!(thread.join().unwrap(), Err(JsonError::TooDeep));
+        let long = format!(r#"{{"{}":[{}1]}}"#, "k".repeat(60_000), "1,".repeat(4_000));
+        let mut arena = Arena::of_everything();
+        assert_eq!(collect(&mut arena, long.as_bytes(), DEPTH), Err(JsonError::TooMany));
+        assert!(arena.len() < 1 << 20, "{}", arena.len());
     }
 
     #[test]

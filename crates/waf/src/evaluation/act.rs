@@ -107,6 +107,13 @@ impl Evaluation {
         }
     }
 
+    /// Puts the policy's own values into TX.
+    pub(super) fn put_settings(&mut self, policy: &Compiled) {
+        for (slot, value) in &policy.settings {
+            self.tx.set(*slot, value);
+        }
+    }
+
     fn control(&mut self, policy: &Compiled, control: Control) {
         let program = &policy.rules.program;
         match control {
@@ -142,11 +149,7 @@ impl Evaluation {
                     place.into_iter().for_each(|place| self.hidden.add_exactly(place));
                 }
             }
-            Control::Settings => {
-                for (slot, value) in &policy.settings {
-                    self.tx.set(*slot, value);
-                }
-            }
+            Control::Settings => self.put_settings(policy),
         }
     }
 

@@ -13,6 +13,9 @@ use crate::program::pick::{Pick, TxPick};
 use crate::program::{Condition, From, Link, Matched, Question, Rule, RuleField, Source};
 use crate::transformations::Transformation;
 
+/// The number of no rule: what the search, exclusions and controls say of a rule is left out.
+pub(super) const NO_RULE: usize = usize::MAX;
+
 /// The link that is asked, with all that belongs to it.
 #[derive(Clone, Copy)]
 struct Asked<'a> {
@@ -47,6 +50,21 @@ impl Evaluation {
             }
             self.matched.len() > before
         })
+    }
+
+    /// Whether a condition that looks at variables only holds, whatever else its rule asks.
+    pub(super) fn holds(
+        &mut self,
+        policy: &Compiled,
+        rule: &Rule,
+        link: &Link,
+        condition: &Condition,
+    ) -> bool {
+        self.matched.clear();
+        let asked = Asked { policy, index: NO_RULE, rule, link, condition };
+        self.expand_argument(asked);
+        condition.sources.iter().for_each(|source| self.ask_source(asked, source));
+        self.matched.len() > 0
     }
 
     fn expand_argument(&mut self, asked: Asked<'_>) {

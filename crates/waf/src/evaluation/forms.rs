@@ -2,8 +2,8 @@
 
 use crate::bits::RuleBits;
 use crate::mask::ByteMask;
-use crate::policy::{Compiled, Step};
-use crate::program::Program;
+use crate::policy::Compiled;
+use crate::policy::plan::{Plan, Step, places, retain};
 use crate::target::Target;
 use crate::values::Value;
 
@@ -22,7 +22,7 @@ pub(crate) struct Candidate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum FormSpan {
     Value,
-    Text { start: usize, end: usize },
+    Text { start: u32, end: u32 },
 }
 
 /// The forms of the request's values: themselves, and what the chains make of them. Chains that
@@ -35,9 +35,9 @@ pub(crate) struct Forms {
     /// Those of the value at hand, itself first.
     forms: Vec<Form>,
     used: usize,
-    /// For each node of the trie, its form.
-    at_node: Vec<usize>,
-    bits: RuleBits,
+    /// For each step of the plan, its form.
+    at_step: Vec<usize>,
+    scratch: Vec<u64>,
     pub(crate) candidates: Vec<Candidate>,
     /// The rules that have candidates.
     pub(crate) hit: RuleBits,
@@ -54,6 +54,8 @@ struct Form {
     /// The form that has the same letters but for their case, which literals do not heed; itself
     /// if there is none.
     same_letters: usize,
+    /// The rules of the plan that look at it.
+    rules: Vec<u64>,
     /// The rules that its literals leave, once they were searched.
     by_literal: Option<RuleBits>,
     spare: Option<RuleBits>,
@@ -84,7 +86,9 @@ impl Forms {
     pub(crate) fn bytes<'a>(&'a self, form: FormSpan, raw: &'a [u8]) -> &'a [u8] {
         match form {
             FormSpan::Value => raw,
-            FormSpan::Text { start, end } => self.text.get(start..end).unwrap_or_default(),
+            FormSpan::Text { start, end } => {
+                self.text.get(start as usize..end as usize).unwrap_or_default()
+            }
         }
     }
 
@@ -96,45 +100,49 @@ impl Forms {
         raw: &[u8],
         work: &mut Work,
     ) {
-        let program = &policy.rules.program;
         work.charge(1, work::PER_VALUE);
-        self.begin(value.mask, program.trie.nodes().len());
+        let plan = policy.plan(value.target);
+        if plan.rules.is_empty() {
+            return;
+        }
+        let before = self.text.len();
+        self.transform(plan, value.mask, raw, work);
+        if value.derived {
+            for form in &mut self.forms {
+                form.rules.iter_mut().zip(&plan.own).for_each(|(rules, own)| *rules &= own);
+            }
+        }
         let index = u32::try_from(index).unwrap_or(u32::MAX);
-        let mut kept = self.text.len();
-        for step in policy.plan(value.target) {
-            let (form, same) = self.reach(step, raw, work);
-            if step.rules.is_empty() {
-                continue;
-            }
-            self.bits.copy_from(&step.rules);
-            if same {
-                self.bits.subtract(&program.multi_match);
-            }
+        let mut kept = before;
+        for form in 0..self.used {
             if policy.prefilter {
-                self.narrow(form, raw, program, work);
-            }
-            if self.bits.is_empty() {
-                continue;
+                self.narrow(form, raw, policy, plan, work);
             }
             let span = self.span(form);
-            if let FormSpan::Text { end, .. } = span {
-                kept = kept.max(end);
-            }
-            self.hit.union_with(&self.bits);
-            let candidate = |rule| {
+            let Some(known) = self.forms.get(form) else { break };
+            for place in places(&known.rules) {
+                let rule = plan.rule(place);
+                self.hit.insert(rule);
                 let rule = u32::try_from(rule).unwrap_or(u32::MAX);
-                Candidate { rule, value: index, form: span }
-            };
-            self.candidates.extend(self.bits.iter().map(candidate));
+                self.candidates.push(Candidate { rule, value: index, form: span });
+                kept = kept.max(if form == RAW { before } else { known.end });
+            }
         }
         self.text.truncate(kept);
     }
 
-    fn begin(&mut self, mask: ByteMask, nodes: usize) {
+    /// Computes the value's forms, each with the rules that look at it.
+    fn transform(&mut self, plan: &Plan, mask: ByteMask, raw: &[u8], work: &mut Work) {
         self.used = 0;
-        self.at_node.clear();
-        self.at_node.resize(nodes, RAW);
-        self.push(0..0, mask, RAW);
+        self.at_step.clear();
+        self.push(0..0, mask, RAW, plan.words);
+        for step in &plan.steps {
+            let form = self.reach(step, raw, plan.words, work);
+            self.at_step.push(form);
+            if let Some(known) = self.forms.get_mut(form) {
+                known.rules.iter_mut().zip(&step.rules).for_each(|(all, rules)| *all |= rules);
+            }
+        }
     }
 
     fn push(
@@ -142,6 +150,7 @@ impl Forms {
         range: std::ops::Range<usize>,
         mask: ByteMask,
         same_letters: usize,
+        words: usize,
     ) -> usize {
         let index = self.used;
         if index == self.forms.len() {
@@ -151,71 +160,85 @@ impl Forms {
             form.spare = form.by_literal.take().or(form.spare.take());
             (form.start, form.end, form.mask) = (range.start, range.end, mask);
             form.same_letters = same_letters;
+            form.rules.clear();
+            form.rules.resize(words, 0);
         }
         self.used += 1;
         index
     }
 
     fn span(&self, form: usize) -> FormSpan {
+        let narrow = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
         match self.forms.get(form) {
-            Some(known) if form != RAW => FormSpan::Text { start: known.start, end: known.end },
+            Some(known) if form != RAW => {
+                FormSpan::Text { start: narrow(known.start), end: narrow(known.end) }
+            }
             _ => FormSpan::Value,
         }
     }
 
-    /// The form at a step's node, computed from its parent's, and whether it is the parent's.
-    fn reach(&mut self, step: &Step, raw: &[u8], work: &mut Work) -> (usize, bool) {
-        let parent = self.at_node.get(step.parent).copied().unwrap_or(RAW);
-        let Some(transformation) = step.transformation else { return (RAW, false) };
-        let mask = self.forms.get(parent).map(|form| form.mask).unwrap_or_default();
-        let mut form = parent;
-        if (transformation.may_change)(&mask) {
-            let mut changed = std::mem::take(&mut self.changed);
-            changed.clear();
-            let before = self.bytes(self.span(parent), raw);
-            (transformation.apply)(before, &mut changed);
-            work.charge(before.len(), work::PER_TRANSFORMED_BYTE);
-            if *before != *changed {
-                form = self.keep(&changed, transformation.only_case.then_some(parent));
-            }
-            self.changed = changed;
+    /// The form at a step, computed from its parent's.
+    fn reach(&mut self, step: &Step, raw: &[u8], words: usize, work: &mut Work) -> usize {
+        let Some(transformation) = step.transformation else { return RAW };
+        let parent = self.at_step.get(step.parent).copied().unwrap_or(RAW);
+        let Some(known) = self.forms.get(parent) else { return RAW };
+        if !(transformation.may_change)(&known.mask) {
+            return parent;
         }
-        if let Some(at) = self.at_node.get_mut(step.node) {
-            *at = form;
-        }
-        (form, form == parent)
+        let mut changed = std::mem::take(&mut self.changed);
+        changed.clear();
+        let before = self.bytes(self.span(parent), raw);
+        (transformation.apply)(before, &mut changed);
+        work.charge(before.len(), work::PER_TRANSFORMED_BYTE);
+        let form = if *before == *changed {
+            parent
+        } else {
+            self.keep(&changed, transformation.only_case.then_some(parent), words)
+        };
+        self.changed = changed;
+        form
     }
 
-    fn keep(&mut self, changed: &[u8], same_as: Option<usize>) -> usize {
+    fn keep(&mut self, changed: &[u8], same_as: Option<usize>, words: usize) -> usize {
         let start = self.text.len();
         self.text.extend_from_slice(changed);
         let same = same_as.and_then(|form| self.forms.get(form)).map(|form| form.same_letters);
         let same = same.unwrap_or(self.used);
-        self.push(start..self.text.len(), ByteMask::of(changed), same)
+        self.push(start..self.text.len(), ByteMask::of(changed), same, words)
     }
 
     /// Leaves only the rules that the form could match.
-    fn narrow(&mut self, form: usize, raw: &[u8], program: &Program, work: &mut Work) {
-        let Some(known) = self.forms.get(form) else { return };
-        let (mask, same_letters) = (known.mask, known.same_letters);
-        let prefilter = &program.prefilter;
-        self.bits.retain(|rule| prefilter.allows(rule, &mask));
-        if !self.bits.intersects(prefilter.needs_literal()) {
+    fn narrow(&mut self, form: usize, raw: &[u8], policy: &Compiled, plan: &Plan, work: &mut Work) {
+        let prefilter = &policy.rules.program.prefilter;
+        let Some(known) = self.forms.get_mut(form) else { return };
+        let mask = known.mask;
+        plan.retain_by_bytes(&mask, &mut known.rules, &mut self.scratch);
+        retain(&mut known.rules, |place| prefilter.allows(plan.rule(place), &mask));
+        let literal = |(rules, needs): (&u64, &u64)| rules & needs != 0;
+        if !known.rules.iter().zip(&plan.needs_literal).any(literal) {
             return;
         }
+        let same_letters = known.same_letters;
+        let mut rules = std::mem::take(&mut known.rules);
         let span = self.span(same_letters);
-        let Some(known) = self.forms.get_mut(same_letters) else { return };
-        let by_literal = known.by_literal.get_or_insert_with(|| {
-            let mut bits = known.spare.take().unwrap_or_default();
-            let bytes = match span {
-                FormSpan::Value => raw,
-                FormSpan::Text { start, end } => self.text.get(start..end).unwrap_or_default(),
-            };
-            work.charge(bytes.len(), work::PER_SEARCHED_BYTE);
-            prefilter.by_literal(bytes, &mut bits);
-            bits
-        });
-        self.bits.intersect_with(by_literal);
+        if let Some(known) = self.forms.get_mut(same_letters) {
+            let by_literal = known.by_literal.get_or_insert_with(|| {
+                let mut bits = known.spare.take().unwrap_or_default();
+                let bytes = match span {
+                    FormSpan::Value => raw,
+                    FormSpan::Text { start, end } => {
+                        self.text.get(start as usize..end as usize).unwrap_or_default()
+                    }
+                };
+                work.charge(bytes.len(), work::PER_SEARCHED_BYTE);
+                prefilter.by_literal(bytes, &mut bits);
+                bits
+            });
+            retain(&mut rules, |place| by_literal.contains(plan.rule(place)));
+        }
+        if let Some(known) = self.forms.get_mut(form) {
+            known.rules = rules;
+        }
     }
 }
 

@@ -8,6 +8,7 @@ mod act;
 mod ask;
 mod cost;
 mod expand;
+mod fold;
 mod forms;
 mod hidden;
 mod matched;
@@ -19,6 +20,7 @@ pub(crate) mod work;
 
 pub(crate) use cost::Costs;
 pub use cost::RuleCost;
+pub(crate) use fold::fold;
 pub(crate) use matched::Evidence;
 pub(crate) use outcome::{Decision, Outcome};
 
@@ -93,7 +95,7 @@ impl Evaluation {
     /// Makes it ready for a request under this policy.
     pub(crate) fn reset(&mut self, policy: &Compiled) {
         let rules = policy.rules.program.rules.len();
-        self.arena.begin(policy.rules.program.wanted, policy.limits.arguments);
+        self.arena.begin(policy.wanted, policy.limits.arguments);
         self.controls = Controls::default();
         self.outcome.reset(rules);
         self.hidden = Hidden::default();
@@ -124,6 +126,9 @@ impl Evaluation {
     /// Searches the values that came since the last time.
     pub(crate) fn search(&mut self, policy: &Compiled) {
         self.fresh = self.searched;
+        if policy.rules.has_own() {
+            self.arena.derive(self.searched);
+        }
         for index in self.searched..self.arena.values().len() {
             let Some(value) = self.arena.values().get(index) else { break };
             let finding = value.target == Target::Finding;
@@ -131,7 +136,9 @@ impl Evaluation {
             if left_out || self.work.exhausted() && !finding {
                 continue;
             }
-            self.by_target.push(value.target, index);
+            if !value.derived {
+                self.by_target.push(value.target, index);
+            }
             let raw = self.arena.bytes(value.bytes);
             self.forms.search(policy, (index, value), raw, &mut self.work);
         }

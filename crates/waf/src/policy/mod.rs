@@ -3,6 +3,7 @@
 
 mod exclusions;
 mod limits;
+pub(crate) mod plan;
 mod tx;
 
 use std::sync::Arc;
@@ -12,16 +13,16 @@ use tidegate_core::{Request, SettingsError};
 
 use self::exclusions::Exclusion;
 pub(crate) use self::limits::Limits;
+use self::plan::Plan;
 use crate::bits::RuleBits;
+use crate::evaluation::fold;
 use crate::evaluation::tx::Tx;
 use crate::inspection::Inspection;
-use crate::program::Program;
 use crate::program::slots::Slot;
 use crate::rules::RuleSet;
 use crate::seclang::ast::EngineSettings;
 use crate::settings::{Mode, OverLimit, WafSettings};
-use crate::target::Target;
-use crate::transformations::Transformation;
+use crate::target::{Target, TargetSet};
 
 /// A route's compiled policy; clones share it.
 #[derive(Clone, Debug)]
@@ -40,23 +41,17 @@ pub(crate) struct Compiled {
     pub(crate) prefilter: bool,
     /// The rules that run whatever the search finds.
     pub(crate) always: RuleBits,
+    /// The kinds of values that any of the rules looks at.
+    pub(crate) wanted: TargetSet,
     /// TX before the first rule.
     pub(crate) variables: Tx,
     /// What this policy puts into TX, behind the rule set's own setup.
     pub(crate) settings: Vec<(Slot, Box<[u8]>)>,
-    /// For each target, the nodes to compute, parents first.
-    plans: Vec<Vec<Step>>,
+    /// For each target, what to compute of its values.
+    plans: Vec<Plan>,
+    /// Where nothing is to be computed.
+    no_plan: Plan,
     exclusions: Vec<Exclusion>,
-}
-
-/// A node of the trie that some enabled rule needs for one target.
-#[derive(Debug)]
-pub(crate) struct Step {
-    pub(crate) node: usize,
-    pub(crate) parent: usize,
-    pub(crate) transformation: Option<&'static Transformation>,
-    /// The enabled rules that look at the target in this form.
-    pub(crate) rules: RuleBits,
 }
 
 impl Policy {
@@ -82,22 +77,24 @@ impl Policy {
             return Ok(Self::off());
         }
         let enabled = enabled(&rules, sensitivity, &disabled);
-        let mut always = enabled.clone();
-        always.subtract(&rules.program.searched);
         let program = &rules.program;
-        let plans = program.rules_of_target.iter().map(|of| plan(program, of, &enabled)).collect();
-        let compiled = Compiled {
+        let mut compiled = Compiled {
             detect_only: mode == Mode::Detect,
             threshold,
             limits,
             prefilter: true,
-            always,
+            always: RuleBits::default(),
             variables: Tx::new(&program.slots),
             settings: program.settings(&variables),
-            plans,
+            plans: Vec::new(),
+            no_plan: Plan::default(),
+            wanted: TargetSet::default(),
             exclusions,
             rules,
         };
+        let folded = fold(&compiled, &enabled);
+        compiled.run_only(&folded.live);
+        compiled.variables = folded.variables;
         Ok(Self { compiled: Some(Arc::new(compiled)) })
     }
 
@@ -132,13 +129,17 @@ impl Policy {
         self.compiled.as_ref().map(|compiled| &compiled.rules)
     }
 
-    /// The same policy with every rule run on every value. It exists to prove that the prefilter
-    /// loses nothing, and is slow.
+    /// The same policy with every rule run on every value, and nothing known beforehand. It exists
+    /// to prove that neither loses anything, and is slow.
     #[must_use]
-    pub fn without_prefilter(settings: &WafSettings, rules: Arc<RuleSet>) -> Option<Self> {
+    pub fn exhaustive(settings: &WafSettings, rules: Arc<RuleSet>) -> Option<Self> {
         let policy = Self::compile(settings, rules).ok()?;
         let mut compiled = Arc::into_inner(policy.compiled?)?;
         compiled.prefilter = false;
+        let (disabled, _) = exclusions::compile(settings, Some(&compiled.rules), &mut Vec::new());
+        let enabled = enabled(&compiled.rules, settings.sensitivity.unwrap_or(1), &disabled);
+        compiled.run_only(&enabled);
+        compiled.variables = Tx::new(&compiled.rules.program.slots);
         Some(Self { compiled: Some(Arc::new(compiled)) })
     }
 
@@ -204,6 +205,15 @@ fn is_grpc(request: &Request<'_>) -> bool {
 }
 
 impl Compiled {
+    /// Makes ready to run these rules and no others.
+    fn run_only(&mut self, live: &RuleBits) {
+        let program = &self.rules.program;
+        self.plans = plan::plans(program, live);
+        self.wanted = program.wanted_by(live);
+        self.always = live.clone();
+        self.always.subtract(&program.searched);
+    }
+
     pub(crate) fn wants_body(&self, request: &Request<'_>) -> Option<usize> {
         if self.limits.body == 0 {
             return None;
@@ -220,8 +230,8 @@ impl Compiled {
         (!skipped).then_some(self.limits.body)
     }
 
-    pub(crate) fn plan(&self, target: Target) -> &[Step] {
-        self.plans.get(target as usize).map(Vec::as_slice).unwrap_or_default()
+    pub(crate) fn plan(&self, target: Target) -> &Plan {
+        self.plans.get(target as usize).unwrap_or(&self.no_plan)
     }
 
     /// Whether no rule looks at this value.
@@ -257,25 +267,4 @@ fn enabled(rules: &RuleSet, sensitivity: u8, disabled: &RuleBits) -> RuleBits {
         }
     }
     enabled
-}
-
-fn plan(program: &Program, of_target: &RuleBits, enabled: &RuleBits) -> Vec<Step> {
-    let mut steps: Vec<Step> = Vec::new();
-    let mut needed = vec![false; program.trie.nodes().len()];
-    for (node, (known, of_node)) in
-        program.trie.nodes().iter().zip(&program.rules_of_node).enumerate().rev()
-    {
-        let mut bits = of_node.clone();
-        bits.intersect_with(of_target);
-        bits.intersect_with(enabled);
-        if bits.is_empty() && needed.get(node) == Some(&false) {
-            continue;
-        }
-        if let Some(parent) = needed.get_mut(known.parent) {
-            *parent = true;
-        }
-        steps.push(Step { node, parent: known.parent, transformation: known.step, rules: bits });
-    }
-    steps.reverse();
-    steps
 }

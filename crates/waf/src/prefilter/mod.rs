@@ -64,6 +64,11 @@ impl Prefilter {
         classes.iter().all(|class| mask.intersects(class))
     }
 
+    /// The rarest class that the rule needs a byte of, if it needs any.
+    pub(crate) fn first_class(&self, rule: usize) -> Option<&ByteMask> {
+        self.classes.get(rule)?.first()
+    }
+
     /// The rules that need no literal, and those of which one occurs in `bytes`.
     pub(crate) fn by_literal(&self, bytes: &[u8], out: &mut RuleBits) {
         out.copy_from(&self.needs_literal);

@@ -222,10 +222,9 @@ fn index(
         .collect();
     let nodes = shared.trie.nodes();
     Ok(Program {
-        wanted: rules.iter().map(wanted).fold(TargetSet::default(), TargetSet::union),
+        wanted: rules.iter().map(wanted).collect(),
         has_seclang: rules.iter().any(|rule| rule.own.is_none()),
         searched: select(&|rule| rule.searched().is_some()),
-        multi_match: select(&|rule| rule.searched().is_some_and(|link| link.multi_match)),
         rules_of_node: (0..nodes.len())
             .map(|node| select(&|rule| rule.looks_at_node(node, &shared.trie)))
             .collect(),

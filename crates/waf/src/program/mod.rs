@@ -42,14 +42,12 @@ pub(crate) struct Program {
     pub(crate) prefilter: Prefilter,
     /// The rules that run only where the search found a candidate.
     pub(crate) searched: RuleBits,
-    /// The rules that look at the intermediate forms, too.
-    pub(crate) multi_match: RuleBits,
     /// For each node of the trie, the searched rules that look at values in that form.
     pub(crate) rules_of_node: Vec<RuleBits>,
     /// For each target, the searched rules that look at it.
     pub(crate) rules_of_target: Vec<RuleBits>,
-    /// The kinds of values that any rule looks at.
-    pub(crate) wanted: TargetSet,
+    /// For each rule, the kinds of values that it looks at.
+    wanted: Vec<TargetSet>,
     /// Whether there are SecLang rules.
     pub(crate) has_seclang: bool,
     /// What `ctl` switches off, by [`Control::Remove`].
@@ -67,6 +65,12 @@ impl Program {
             Some((self.slots.find(name)?, value.to_string().into_bytes().into()))
         };
         values.iter().filter_map(slot).collect()
+    }
+
+    /// The kinds of values that any of these rules looks at.
+    pub(crate) fn wanted_by(&self, rules: &RuleBits) -> TargetSet {
+        let wanted = rules.iter().filter_map(|rule| self.wanted.get(rule));
+        wanted.fold(TargetSet::default(), |all, of_rule| all.union(*of_rule))
     }
 
     pub(crate) fn rules_of(&self, stage: Stage) -> Range<usize> {
@@ -88,6 +92,16 @@ pub(crate) enum Stage {
 
 impl Stage {
     pub(crate) const COUNT: usize = 6;
+
+    /// In the order in which they come.
+    pub(crate) const ALL: [Self; Self::COUNT] = [
+        Self::RequestHead,
+        Self::Values,
+        Self::RequestBody,
+        Self::ResponseHead,
+        Self::ResponseBody,
+        Self::Logging,
+    ];
 }
 
 /// One rule.
@@ -218,7 +232,7 @@ pub(crate) struct Set {
 
 impl Set {
     /// The texts that it puts together.
-    fn templates(&self) -> impl Iterator<Item = &Template> {
+    pub(crate) fn templates(&self) -> impl Iterator<Item = &Template> {
         let name = match &self.name {
             SetName::Expanded(name) => Some(name),
             SetName::Known(_) => None,

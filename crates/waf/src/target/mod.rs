@@ -243,14 +243,13 @@ impl Target {
 pub(crate) struct TargetSet(u128);
 
 impl TargetSet {
-    pub(crate) fn of(targets: &[Target]) -> Self {
-        let mut set = Self::default();
-        targets.iter().for_each(|target| set.insert(*target));
-        set
-    }
-
-    pub(crate) fn insert(&mut self, target: Target) {
-        self.0 |= 1 << target as u32;
+    pub(crate) const fn of(mut targets: &[Target]) -> Self {
+        let mut set = 0;
+        while let [target, rest @ ..] = targets {
+            set |= 1 << *target as u32;
+            targets = rest;
+        }
+        Self(set)
     }
 
     pub(crate) fn contains(self, target: Target) -> bool {

@@ -16,14 +16,16 @@ const MIN_LENGTH: usize = 12;
 
 fn apply(bytes: &[u8], out: &mut Vec<u8>) {
     let start = out.len();
-    if decode(bytes, out).is_none() {
+    if bytes.len() < MIN_LENGTH || bytes.contains(&b' ') || decode(bytes, out).is_none() {
         out.truncate(start);
     }
 }
 
-fn decode(bytes: &[u8], out: &mut Vec<u8>) -> Option<()> {
+/// Appends the text that Base64 of any length stands for; `None`, with a part of it appended, if it
+/// is none. A space is a plus that was decoded.
+pub(crate) fn decode(bytes: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let digits = without_padding(bytes);
-    if bytes.len() < MIN_LENGTH || digits.len() % 4 == 1 {
+    if digits.len() % 4 == 1 {
         return None;
     }
     for group in digits.chunks(4) {
@@ -51,7 +53,7 @@ fn sextet(digit: u8) -> Option<u8> {
         b'A'..=b'Z' => Some(digit - b'A'),
         b'a'..=b'z' => Some(digit - b'a' + 26),
         b'0'..=b'9' => Some(digit - b'0' + 52),
-        b'+' | b'-' => Some(62),
+        b'+' | b'-' | b' ' => Some(62),
         b'/' | b'_' => Some(63),
         _ => None,
     }

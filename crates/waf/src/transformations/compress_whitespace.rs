@@ -8,7 +8,7 @@ pub(crate) const ROW: Transformation = Transformation {
     summary: "runs of whitespace to one space",
     only_case: false,
     may_change: |mask: &ByteMask| {
-        mask.contains(b' ') || mask.intersects(&ByteMask::range(b'\t', b'\r'))
+        mask.contains(b' ') || mask.intersects(&const { ByteMask::range(b'\t', b'\r') })
     },
     apply,
 };

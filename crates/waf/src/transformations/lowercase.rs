@@ -12,7 +12,7 @@ pub(crate) const ROW: Transformation = Transformation {
 };
 
 fn may_change(mask: &ByteMask) -> bool {
-    mask.intersects(&ByteMask::range(b'A', b'Z'))
+    mask.intersects(&const { ByteMask::range(b'A', b'Z') })
 }
 
 fn apply(bytes: &[u8], out: &mut Vec<u8>) {

@@ -2,7 +2,7 @@
 //! transformation to the YAML rules, write one file and add one row to [`TRANSFORMATIONS`]; those of
 //! SecLang are in [`seclang`].
 
-mod base64_decode;
+pub(crate) mod base64_decode;
 mod compress_whitespace;
 mod css_decode;
 mod html_decode;

@@ -8,7 +8,9 @@ pub(crate) const ROW: Transformation = Transformation {
     name: "remove_whitespace",
     summary: "spaces and control characters removed",
     only_case: false,
-    may_change: |mask: &ByteMask| mask.contains(0x7f) || mask.intersects(&ByteMask::range(0, b' ')),
+    may_change: |mask: &ByteMask| {
+        mask.contains(0x7f) || mask.intersects(&const { ByteMask::range(0, b' ') })
+    },
     apply: |bytes, out| out.extend(bytes.iter().filter(|byte| **byte > b' ' && **byte != 0x7f)),
 };
 

@@ -8,7 +8,7 @@ pub(crate) const ROW: Transformation = Transformation {
     name: "shell_unquote",
     summary: "quotes, escapes and empty variables of shells removed, ${IFS} to a space",
     only_case: false,
-    may_change: |mask: &ByteMask| mask.intersects(&ByteMask::of(b"'\"\\^$,")),
+    may_change: |mask: &ByteMask| mask.intersects(&const { ByteMask::text(b"'\"\\^$,") }),
     apply,
 };
 

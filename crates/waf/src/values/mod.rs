@@ -3,6 +3,7 @@
 //! nothing more; what no rule looks at is not collected.
 
 mod cookies;
+mod derived;
 mod facts;
 pub(crate) mod head;
 pub(crate) mod response;
@@ -46,12 +47,15 @@ pub(crate) struct Value {
     pub(crate) name: Span,
     pub(crate) bytes: Span,
     pub(crate) mask: ByteMask,
+    /// Whether it was not sent as it is, but decoded from another one, for the YAML rules.
+    pub(crate) derived: bool,
 }
 
 /// The values of one request. It is used again and again, so that a request allocates nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Arena {
     bytes: Vec<u8>,
+    decoded: Vec<u8>,
     values: Vec<Value>,
     wanted: TargetSet,
     overflown: bool,
@@ -79,6 +83,16 @@ impl Arena {
     #[cfg(test)]
     pub(crate) fn of_everything() -> Self {
         Self { wanted: TargetSet::of(&Target::ALL), arguments_left: MAX_VALUES, ..Self::default() }
+    }
+
+    /// Notes that there is more than is looked at.
+    pub(crate) fn overflow(&mut self) {
+        self.overflown = true;
+    }
+
+    /// How many bytes of names and values it holds.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
     }
 
     /// The memory held, in bytes.
@@ -128,7 +142,7 @@ impl Arena {
         }
         self.arguments_left -= usize::from(is_argument);
         let mask = ByteMask::of(self.bytes(bytes));
-        self.values.push(Value { target, name, bytes, mask });
+        self.values.push(Value { target, name, bytes, mask, derived: false });
     }
 
     /// Adds a value with its name, if any rule looks at its kind.
@@ -148,7 +162,10 @@ impl Arena {
         let mask = ByteMask::of(self.bytes(bytes));
         match self.values.iter_mut().find(|value| value.target == target) {
             Some(value) => (value.bytes, value.mask) = (bytes, mask),
-            None => self.values.push(Value { target, name: Span::default(), bytes, mask }),
+            None => {
+                let name = Span::default();
+                self.values.push(Value { target, name, bytes, mask, derived: false });
+            }
         }
     }
 
@@ -173,6 +190,23 @@ impl Arena {
     pub(crate) fn value(&self, target: Target) -> Option<&[u8]> {
         let value = self.values.iter().find(|value| value.target == target)?;
         Some(self.bytes(value.bytes))
+    }
+
+    /// Adds the values that the ones from `first` on hold encoded.
+    pub(crate) fn derive(&mut self, first: usize) {
+        for index in first..self.values.len() {
+            let Some(value) = self.values.get(index).copied() else { return };
+            let mut decoded = std::mem::take(&mut self.decoded);
+            decoded.clear();
+            if derived::decode(value.target, self.bytes(value.bytes), &value.mask, &mut decoded)
+                && self.values.len() < MAX_VALUES
+            {
+                let bytes = self.copy(&decoded);
+                let mask = ByteMask::of(&decoded);
+                self.values.push(Value { bytes, mask, derived: true, ..value });
+            }
+            self.decoded = decoded;
+        }
     }
 
     /// Adds what a parser objected to.

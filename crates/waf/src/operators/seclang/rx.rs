@@ -89,6 +89,12 @@ impl Operator for Rx {
 
     fn capture(&self, bytes: &[u8], captures: &mut Captures) -> Option<Range<usize>> {
         captures.clear();
+        // Most values do not match, and to know that costs much less than to capture.
+        let whole = self.regex.find(bytes)?;
+        if self.regex.captures_len() == 1 && !self.global {
+            captures.set(0, whole.range());
+            return Some(whole.range());
+        }
         let mut first = None;
         let mut before = 0;
         for found in self.regex.captures_iter(bytes) {

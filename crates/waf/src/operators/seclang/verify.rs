@@ -11,6 +11,8 @@ use crate::prefilter::Required;
 
 /// How many bytes of matches are looked at; overlapping ones count each time.
 const MAX_MATCHED: usize = 1 << 20;
+/// How many matches are looked at: each may have taken a search to the end of the value.
+const MAX_MATCHES: usize = 4_096;
 
 #[derive(Debug)]
 struct Verified {
@@ -47,7 +49,10 @@ impl Operator for Verified {
     fn find(&self, bytes: &[u8]) -> Option<Range<usize>> {
         let mut from = 0;
         let mut matched = 0;
-        while from < bytes.len() && matched < MAX_MATCHED {
+        for _ in 0..MAX_MATCHES {
+            if from >= bytes.len() || matched >= MAX_MATCHED {
+                break;
+            }
             let found = self.regex.find_at(bytes, from)?;
             let digits: Vec<u8> = found
                 .as_bytes()

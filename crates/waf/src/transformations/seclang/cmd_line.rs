@@ -9,8 +9,8 @@ pub(crate) const ROW: Transformation = Transformation {
     summary: "quotes and escapes of shells removed, separators to one space, lower case",
     only_case: false,
     may_change: |mask: &ByteMask| {
-        mask.intersects(&ByteMask::of(b"\"'\\^,;\t\r\n "))
-            || mask.intersects(&ByteMask::range(b'A', b'Z'))
+        mask.intersects(&const { ByteMask::text(b"\"'\\^,;\t\r\n ") })
+            || mask.intersects(&const { ByteMask::range(b'A', b'Z') })
     },
     apply,
 };

@@ -15,7 +15,7 @@ pub(crate) const WINDOWS: Transformation = Transformation {
     name: "normalisePathWin",
     summary: "like normalisePath, after backslashes became slashes",
     only_case: false,
-    may_change: |mask: &ByteMask| mask.intersects(&ByteMask::of(b"/.\\")),
+    may_change: |mask: &ByteMask| mask.intersects(&const { ByteMask::text(b"/.\\") }),
     apply: |bytes, out| apply(bytes, true, out),
 };
 

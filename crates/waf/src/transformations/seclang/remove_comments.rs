@@ -7,7 +7,7 @@ pub(crate) const ROW: Transformation = Transformation {
     name: "removeComments",
     summary: "/* */, <!-- --> removed, and all after -- or #",
     only_case: false,
-    may_change: |mask: &ByteMask| mask.intersects(&ByteMask::of(b"/-#<")),
+    may_change: |mask: &ByteMask| mask.intersects(&const { ByteMask::text(b"/-#<") }),
     apply,
 };
 

@@ -7,7 +7,7 @@ pub(crate) const ROW: Transformation = Transformation {
     name: "removeCommentsChar",
     summary: "the signs that begin and end comments removed",
     only_case: false,
-    may_change: |mask: &ByteMask| mask.intersects(&ByteMask::of(b"/*<-#")),
+    may_change: |mask: &ByteMask| mask.intersects(&const { ByteMask::text(b"/*<-#") }),
     apply,
 };
 

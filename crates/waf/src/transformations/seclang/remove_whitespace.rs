@@ -8,8 +8,8 @@ pub(crate) const ROW: Transformation = Transformation {
     summary: "white space removed",
     only_case: false,
     may_change: |mask: &ByteMask| {
-        mask.intersects(&ByteMask::range(b'\t', b'\r'))
-            || mask.intersects(&ByteMask::of(b" \xa0\xc2"))
+        mask.intersects(&const { ByteMask::range(b'\t', b'\r') })
+            || mask.intersects(&const { ByteMask::text(b" \xa0\xc2") })
     },
     apply: |bytes, out| {
         let white = |byte: &u8| matches!(byte, b' ' | b'\t'..=b'\r' | 0xa0 | 0xc2);

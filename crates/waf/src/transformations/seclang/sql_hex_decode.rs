@@ -8,7 +8,9 @@ pub(crate) const ROW: Transformation = Transformation {
     name: "sqlHexDecode",
     summary: "0x616263 to its bytes",
     only_case: false,
-    may_change: |mask: &ByteMask| mask.contains(b'0') && mask.intersects(&ByteMask::of(b"xX")),
+    may_change: |mask: &ByteMask| {
+        mask.contains(b'0') && mask.intersects(&const { ByteMask::text(b"xX") })
+    },
     apply,
 };
 

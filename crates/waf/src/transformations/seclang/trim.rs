@@ -8,7 +8,7 @@ pub(crate) const BOTH: Transformation = Transformation {
     summary: "white space at both ends removed",
     only_case: false,
     may_change: |mask: &ByteMask| {
-        mask.contains(b' ') || mask.intersects(&ByteMask::range(b'\t', b'\r'))
+        mask.contains(b' ') || mask.intersects(&const { ByteMask::range(b'\t', b'\r') })
     },
     apply: |bytes, out| out.extend_from_slice(start(end(bytes))),
 };
@@ -17,7 +17,7 @@ pub(crate) const LEFT: Transformation = Transformation {
     summary: "white space at the start removed",
     only_case: false,
     may_change: |mask: &ByteMask| {
-        mask.contains(b' ') || mask.intersects(&ByteMask::range(b'\t', b'\r'))
+        mask.contains(b' ') || mask.intersects(&const { ByteMask::range(b'\t', b'\r') })
     },
     apply: |bytes, out| out.extend_from_slice(start(bytes)),
 };
@@ -26,7 +26,7 @@ pub(crate) const RIGHT: Transformation = Transformation {
     summary: "white space at the end removed",
     only_case: false,
     may_change: |mask: &ByteMask| {
-        mask.contains(b' ') || mask.intersects(&ByteMask::range(b'\t', b'\r'))
+        mask.contains(b' ') || mask.intersects(&const { ByteMask::range(b'\t', b'\r') })
     },
     apply: |bytes, out| out.extend_from_slice(end(bytes)),
 };

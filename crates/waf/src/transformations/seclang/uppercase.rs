@@ -7,6 +7,6 @@ pub(crate) const ROW: Transformation = Transformation {
     name: "uppercase",
     summary: "ASCII letters to upper case",
     only_case: true,
-    may_change: |mask: &ByteMask| mask.intersects(&ByteMask::range(b'a', b'z')),
+    may_change: |mask: &ByteMask| mask.intersects(&const { ByteMask::range(b'a', b'z') }),
     apply: |bytes, out| out.extend(bytes.iter().map(u8::to_ascii_uppercase)),
 };
