@@ -14,6 +14,7 @@
 mod admin;
 mod affinity;
 mod audit;
+mod auth;
 mod bad_upstreams;
 mod bans;
 mod clients;
@@ -26,6 +27,7 @@ mod http2;
 mod life;
 mod limits;
 mod load;
+mod oidc;
 mod reload;
 mod resilience;
 mod retries;

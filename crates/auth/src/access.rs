@@ -5,15 +5,19 @@ use std::sync::Arc;
 use http::HeaderName;
 use tidegate_core::{Denial, Request, SettingsError};
 
+use crate::authorizer::{Authorizer, Word};
 use crate::bearer::{self, Shown};
 use crate::demand::{Demand, Methods};
+use crate::dpop::{Dpop, ProofError};
 use crate::forward::Forward;
 use crate::identity::{Authenticated, Caller, Permitted};
+use crate::introspection::Question;
 use crate::issuer::Issuer;
 use crate::providers::Auth;
-use crate::refusal::{Challenge, forbidden, unavailable};
+use crate::refusal::{Challenge, Scheme, forbidden, unavailable};
+use crate::revocation::Revocations;
 use crate::settings::{AccessSettings, RequireSettings, WaySettings};
-use crate::way::{Outcome, Way};
+use crate::way::{Look, Outcome, Way};
 
 /// Who may pass a route.
 #[derive(Clone, Debug, Default)]
@@ -25,14 +29,22 @@ struct Guard {
     ways: Vec<Way>,
     demand: Demand,
     methods: Option<Methods>,
+    bound: bool,
+    external: Option<Arc<Authorizer>>,
     forward: Forward,
     challenge: Arc<Challenge>,
+    dpop: Arc<Dpop>,
+    revocations: Option<Arc<Revocations>>,
 }
 
 /// What has to be had before a request can be decided about.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Need {
+    /// A policy service's word about somebody.
+    Authorize(Arc<Authorizer>, Authenticated),
+    /// An endpoint's answer about a token.
+    Introspect(Question),
     /// The issuer's keys.
     Keys(Arc<Issuer>),
 }
@@ -40,14 +52,24 @@ pub enum Need {
 /// What was waited for already, so that nobody waits twice.
 #[derive(Clone, Debug, Default)]
 pub struct Waited {
-    /// For keys, whether they came or not.
-    pub for_keys: bool,
+    pub(crate) for_keys: bool,
+    pub(crate) for_introspection: bool,
+    /// Whether the request's proof was looked at before it waited.
+    pub(crate) proved: bool,
+    pub(crate) for_authorizer: bool,
+    pub(crate) word: Option<Word>,
 }
 
 impl Waited {
-    /// Notes that a need was waited for.
-    pub fn note(&mut self, need: &Need) {
+    /// Notes that a need was waited for; `word` is what a policy service said, if it did.
+    pub fn note(&mut self, need: &Need, word: Option<Word>) {
         match need {
+            Need::Authorize(..) => {
+                self.for_authorizer = true;
+                self.proved = true;
+                self.word = word;
+            }
+            Need::Introspect(_) => self.for_introspection = true,
             Need::Keys(_) => self.for_keys = true,
         }
     }
@@ -77,16 +99,21 @@ impl Access {
             AccessSettings::Require(settings) => settings,
         };
         let mut errors = Vec::new();
-        let ways = ways(settings, auth, &mut errors);
-        let demand = Demand::of_route(settings, &mut errors);
-        let methods = Methods::compile(settings, &mut errors);
+        let external =
+            settings.external.as_ref().and_then(|name| auth.authorizer(name, &mut errors));
         let forward = settings.forward.clone().unwrap_or_default();
-        let forward = Forward::compile(&forward, &mut errors);
-        if !errors.is_empty() {
-            return Err(errors);
-        }
-        let challenge = Arc::clone(auth.challenge());
-        Ok(Self(Some(Arc::new(Guard { ways, demand, methods, forward, challenge }))))
+        let guard = Guard {
+            ways: ways(settings, auth, &mut errors),
+            demand: Demand::of_route(settings, &mut errors),
+            methods: Methods::compile(settings, &mut errors),
+            bound: settings.bound.unwrap_or(false),
+            external,
+            forward: Forward::compile(&forward, &mut errors),
+            challenge: Arc::clone(auth.challenge()),
+            dpop: Arc::clone(auth.dpop()),
+            revocations: auth.revocations().cloned(),
+        };
+        if errors.is_empty() { Ok(Self(Some(Arc::new(guard)))) } else { Err(errors) }
     }
 
     /// Whether the route is for everybody.
@@ -97,7 +124,18 @@ impl Access {
 
     /// The fields that only the gateway may write.
     pub fn identity_fields(&self) -> impl Iterator<Item = &HeaderName> {
-        self.0.iter().flat_map(|guard| guard.forward.names())
+        self.0.iter().flat_map(|guard| {
+            let given = guard.external.iter().flat_map(|external| external.given());
+            guard.forward.names().chain(given)
+        })
+    }
+
+    /// The fields that API keys come in, which end here unless the route keeps credentials.
+    pub fn key_fields(&self) -> impl Iterator<Item = &HeaderName> {
+        self.0.iter().flat_map(|guard| &guard.ways).filter_map(|way| match way {
+            Way::ApiKey(keys) => Some(keys.header()),
+            Way::Introspection(_) | Way::Jwt(_) | Way::Mtls(_) => None,
+        })
     }
 
     /// Every scope that is demanded for some method.
@@ -113,15 +151,12 @@ impl Access {
     #[must_use]
     pub fn check(&self, request: &Request<'_>, caller: &Caller<'_>, waited: &Waited) -> Verdict {
         let Some(guard) = &self.0 else { return Verdict::Open };
-        let shown = match bearer::shown(request) {
-            Ok(shown) => shown,
-            Err(wrong) => return refused(guard.challenge.malformed(wrong.to_string())),
-        };
-        match guard.authenticate(shown, caller, waited) {
-            Ok(who) => match guard.permit(who, request) {
-                Ok(permitted) => Verdict::Permitted(Box::new(permitted)),
-                Err(denial) => refused(denial),
-            },
+        let permitted = guard
+            .authenticate(request, caller, waited)
+            .and_then(|who| guard.permit(who, request).map_err(refused))
+            .and_then(|permitted| guard.ask_elsewhere(permitted, waited));
+        match permitted {
+            Ok(permitted) => Verdict::Permitted(Box::new(permitted)),
             Err(verdict) => verdict,
         }
     }
@@ -130,22 +165,70 @@ impl Access {
 impl Guard {
     fn authenticate(
         &self,
-        shown: Shown<'_>,
+        request: &Request<'_>,
         caller: &Caller<'_>,
         waited: &Waited,
     ) -> Result<Authenticated, Verdict> {
+        let tokens = self.ways.iter().any(Way::takes_tokens);
+        let shown = match bearer::shown(request) {
+            Ok(shown) => shown,
+            Err(_another) if !tokens => Shown::Nothing,
+            Err(wrong) => return Err(refused(self.challenge.malformed(wrong.to_string()))),
+        };
+        let opaque_elsewhere = self.ways.iter().any(|way| matches!(way, Way::Introspection(_)));
+        let (dpop, bound) = (&*self.dpop, self.bound);
+        let look = Look { request, caller, waited, shown, dpop, opaque_elsewhere, bound };
         for way in &self.ways {
-            match way.check(shown, caller, waited) {
-                Outcome::Absent => {}
-                Outcome::Known(who) => return Ok(who),
-                Outcome::Wait(need) => return Err(Verdict::Wait(need)),
-                Outcome::Refused(evidence) => {
-                    return Err(refused(self.challenge.invalid(evidence)));
-                }
-                Outcome::Unavailable(evidence) => return Err(refused(unavailable(evidence))),
+            let outcome = way.check(&look);
+            if !matches!(outcome, Outcome::Absent) {
+                return self.judge(outcome, way, &look);
             }
         }
-        Err(refused(self.challenge.missing()))
+        if self.ways.is_empty() {
+            // The policy service alone decides.
+            return Ok(Authenticated::unknown());
+        }
+        let scheme = match (tokens, self.bound) {
+            (false, _) => Scheme::ApiKey,
+            (true, false) => Scheme::Bearer,
+            (true, true) => Scheme::Dpop,
+        };
+        Err(refused(self.challenge.missing(scheme)))
+    }
+
+    /// What a way found, as a verdict; who is revoked is refused here.
+    fn judge(
+        &self,
+        outcome: Outcome,
+        way: &Way,
+        look: &Look<'_>,
+    ) -> Result<Authenticated, Verdict> {
+        let scheme = match (way.takes_tokens(), look.shown) {
+            (false, _) => Scheme::ApiKey,
+            (true, Shown::Dpop(_)) => Scheme::Dpop,
+            (true, _) => Scheme::Bearer,
+        };
+        match outcome {
+            Outcome::Absent => Err(refused(self.challenge.missing(scheme))),
+            Outcome::Known(who) => {
+                let revocations = self.revocations.as_ref();
+                let now = look.caller.seconds();
+                match revocations.and_then(|list| list.revoked(who.identity(), now)) {
+                    Some(evidence) => Err(refused(self.challenge.invalid(scheme, evidence))),
+                    None => Ok(who),
+                }
+            }
+            Outcome::Wait(need) => Err(Verdict::Wait(need)),
+            Outcome::Refused(evidence) => Err(refused(self.challenge.invalid(scheme, evidence))),
+            Outcome::BadProof(ProofError::Full) => Err(refused(unavailable("too many proofs"))),
+            Outcome::BadProof(error) => {
+                let nonce = matches!(error, ProofError::Nonce)
+                    .then(|| self.dpop.nonce(look.caller.seconds()));
+                let denial = self.challenge.bad_proof(nonce.as_deref(), error.to_string());
+                Err(refused(denial))
+            }
+            Outcome::Unavailable(evidence) => Err(refused(unavailable(evidence))),
+        }
     }
 
     fn permit(&self, who: Authenticated, request: &Request<'_>) -> Result<Permitted, Denial> {
@@ -159,6 +242,22 @@ impl Guard {
         let forwarded = self.forward.write(who.identity())?;
         Ok(Permitted::new(who, forwarded))
     }
+
+    /// The policy service's word, if there is one to ask.
+    fn ask_elsewhere(&self, permitted: Permitted, waited: &Waited) -> Result<Permitted, Verdict> {
+        let Some(external) = &self.external else { return Ok(permitted) };
+        match &waited.word {
+            Some(Word::Allowed(fields)) => Ok(permitted.with(fields)),
+            Some(Word::Denied(denial)) => Err(Verdict::Refused(denial.clone())),
+            None if waited.for_authorizer => {
+                Err(refused(unavailable(format!("no answer from `{}`", external.name()))))
+            }
+            None => {
+                let who = permitted.who().clone();
+                Err(Verdict::Wait(Need::Authorize(Arc::clone(external), who)))
+            }
+        }
+    }
 }
 
 fn refused(denial: Denial) -> Verdict {
@@ -166,10 +265,10 @@ fn refused(denial: Denial) -> Verdict {
 }
 
 fn ways(settings: &RequireSettings, auth: &Auth, errors: &mut Vec<SettingsError>) -> Vec<Way> {
-    let own = WaySettings { jwt: settings.jwt.clone() };
-    let short = way(&own, auth, errors);
+    let (own, before) = (settings.own_way(), errors.len());
+    let short = auth.way(&own, errors);
     let Some(any) = &settings.any else {
-        if short.is_none() && errors.is_empty() {
+        if short.is_none() && errors.len() == before && settings.external.is_none() {
             errors.push(
                 SettingsError::new([""; 0], "it is not said how clients show who they are")
                     .with_hint("name a provider, such as `jwt: corp`, or write `auth: none`"),
@@ -177,7 +276,7 @@ fn ways(settings: &RequireSettings, auth: &Auth, errors: &mut Vec<SettingsError>
         }
         return short.into_iter().collect();
     };
-    if short.is_some() {
+    if own != WaySettings::default() {
         errors.push(
             SettingsError::new(["any"], "`any` stands beside a way of its own")
                 .with_hint("put all ways into `any`, or take one back with `~`"),
@@ -186,7 +285,7 @@ fn ways(settings: &RequireSettings, auth: &Auth, errors: &mut Vec<SettingsError>
     let mut ways = Vec::with_capacity(any.len());
     for (index, settings) in any.iter().enumerate() {
         let mut own = Vec::new();
-        match way(settings, auth, &mut own) {
+        match auth.way(settings, &mut own) {
             Some(way) => ways.push(way),
             None if own.is_empty() => {
                 own.push(SettingsError::new([""; 0], "an empty way lets nobody pass"));
@@ -199,23 +298,4 @@ fn ways(settings: &RequireSettings, auth: &Auth, errors: &mut Vec<SettingsError>
         errors.push(SettingsError::new(["any"], "an empty list lets nobody pass"));
     }
     ways
-}
-
-fn way(settings: &WaySettings, auth: &Auth, errors: &mut Vec<SettingsError>) -> Option<Way> {
-    let names = settings.jwt.as_ref()?;
-    if names.0.is_empty() {
-        errors.push(SettingsError::new(["jwt"], "an empty list lets nobody pass"));
-    }
-    let mut issuers = Vec::with_capacity(names.0.len());
-    for name in &names.0 {
-        match auth.issuer(name) {
-            Some(issuer) => issuers.push(Arc::clone(issuer)),
-            None => {
-                let hint = format!("add it to `auth.issuers`; known: {}", auth.issuer_names());
-                let message = format!("no issuer is called `{name}`");
-                errors.push(SettingsError::new(["jwt"], message).with_hint(hint));
-            }
-        }
-    }
-    Some(Way::Jwt(issuers))
 }

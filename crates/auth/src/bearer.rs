@@ -10,6 +10,18 @@ pub(crate) enum Shown<'r> {
     Nothing,
     /// A bearer token.
     Bearer(&'r str),
+    /// A token that comes with a proof (RFC 9449 §7.1).
+    Dpop(&'r str),
+}
+
+impl<'r> Shown<'r> {
+    /// The token.
+    pub(crate) fn token(self) -> Option<&'r str> {
+        match self {
+            Self::Nothing => None,
+            Self::Bearer(token) | Self::Dpop(token) => Some(token),
+        }
+    }
 }
 
 /// Why what is shown cannot be taken.
@@ -39,11 +51,13 @@ fn authorization(headers: &HeaderMap) -> Result<Shown<'_>, ShownWrong> {
     }
     let Ok(text) = value.to_str() else { return Err(ShownWrong::Grammar) };
     let Some((scheme, rest)) = text.trim().split_once(' ') else { return Ok(Shown::Nothing) };
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return Ok(Shown::Nothing);
-    }
+    let shown = match scheme {
+        _ if scheme.eq_ignore_ascii_case("bearer") => Shown::Bearer,
+        _ if scheme.eq_ignore_ascii_case("dpop") => Shown::Dpop,
+        _ => return Ok(Shown::Nothing),
+    };
     let token = rest.trim_start_matches(' ');
-    if is_token68(token) { Ok(Shown::Bearer(token)) } else { Err(ShownWrong::Grammar) }
+    if is_token68(token) { Ok(shown(token)) } else { Err(ShownWrong::Grammar) }
 }
 
 /// RFC 9110 §11.2.
@@ -97,6 +111,7 @@ mod tests {
         check(&[], Ok(Shown::Nothing));
         check(&["Bearer a.b.c"], Ok(Shown::Bearer("a.b.c")));
         check(&["bEARER  a=="], Ok(Shown::Bearer("a==")));
+        check(&["DPoP a"], Ok(Shown::Dpop("a")));
         check(&["Basic dTpw"], Ok(Shown::Nothing));
         check(&["Bearer"], Ok(Shown::Nothing));
         check(&["Bearer a b"], Err(ShownWrong::Grammar));

@@ -1,38 +1,23 @@
-//! Tokens that were verified, by their SHA-256: bounded in bytes, and never believed longer than
-//! the token or its key are. Whoever has no room waits for the clock's hand to find an old one.
-
-use std::sync::Arc;
+//! What was found out about tokens, by their SHA-256: bounded in bytes, each with its end. A new one
+//! takes the place of one that a clock's hand finds unused (CLOCK, Corbató 1968).
 
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
-
-use crate::identity::Identity;
-use crate::jose::Thumbprint;
 
 /// Each has its own lock.
 const SHARDS: usize = 16;
 /// What an entry costs beside its identity: digest, slot, table and allocations.
 const OVERHEAD: usize = 160;
 
-/// A token that was verified.
-#[derive(Clone, Debug)]
-pub(crate) struct Verified {
-    pub(crate) identity: Arc<Identity>,
-    /// The key that signed it.
-    pub(crate) key: Thumbprint,
-    /// The last second in which it holds.
-    pub(crate) until: u64,
-}
-
-/// The tokens of one issuer.
+/// The tokens of one provider.
 #[derive(Debug)]
-pub(crate) struct TokenCache {
-    shards: [Mutex<Shard>; SHARDS],
+pub(crate) struct TokenCache<V> {
+    shards: [Mutex<Shard<V>>; SHARDS],
 }
 
-#[derive(Debug, Default)]
-struct Shard {
-    slots: Vec<Option<Slot>>,
+#[derive(Debug)]
+struct Shard<V> {
+    slots: Vec<Option<Slot<V>>>,
     /// Where each token is among the slots.
     places: FxHashMap<[u8; 32], usize>,
     free: Vec<usize>,
@@ -42,33 +27,35 @@ struct Shard {
 }
 
 #[derive(Debug)]
-struct Slot {
+struct Slot<V> {
     digest: [u8; 32],
-    verified: Verified,
+    value: V,
+    /// The last second in which it holds.
+    until: u64,
     bytes: usize,
     used: bool,
 }
 
-impl TokenCache {
+impl<V: Clone> TokenCache<V> {
     /// A cache of about so many bytes.
     pub(crate) fn new(bytes: usize) -> Self {
-        let shard = || Mutex::new(Shard { capacity: bytes / SHARDS, ..Shard::default() });
-        Self { shards: std::array::from_fn(|_| shard()) }
+        Self { shards: std::array::from_fn(|_| Mutex::new(Shard::new(bytes / SHARDS))) }
     }
 
-    /// A token that was verified before; whether it still holds is the caller's to look at.
-    pub(crate) fn find(&self, digest: &[u8; 32]) -> Option<Verified> {
+    /// What is known about a token, and the last second in which that holds.
+    pub(crate) fn find(&self, digest: &[u8; 32]) -> Option<(V, u64)> {
         let mut shard = self.shard(digest)?.lock();
         let place = *shard.places.get(digest)?;
         let slot = shard.slots.get_mut(place)?.as_mut()?;
         slot.used = true;
-        Some(slot.verified.clone())
+        Some((slot.value.clone(), slot.until))
     }
 
-    /// Remembers a token.
-    pub(crate) fn put(&self, digest: [u8; 32], verified: Verified, now: u64) {
+    /// Remembers a token's value, of so many bytes, until a second.
+    pub(crate) fn put(&self, digest: [u8; 32], (value, bytes): (V, usize), until: u64, now: u64) {
         if let Some(shard) = self.shard(&digest) {
-            shard.lock().put(digest, verified, now);
+            let bytes = bytes + OVERHEAD;
+            shard.lock().put(Slot { digest, value, until, bytes, used: false }, now);
         }
     }
 
@@ -91,25 +78,30 @@ impl TokenCache {
         sizes.fold((0, 0), |(count, bytes), (more, further)| (count + more, bytes + further))
     }
 
-    fn shard(&self, digest: &[u8; 32]) -> Option<&Mutex<Shard>> {
+    fn shard(&self, digest: &[u8; 32]) -> Option<&Mutex<Shard<V>>> {
         let [first, ..] = digest;
         self.shards.get(usize::from(*first) % SHARDS)
     }
 }
 
-impl Shard {
-    fn put(&mut self, digest: [u8; 32], verified: Verified, now: u64) {
+impl<V> Shard<V> {
+    fn new(capacity: usize) -> Self {
+        let (slots, free, places) = (Vec::new(), Vec::new(), FxHashMap::default());
+        Self { slots, places, free, hand: 0, bytes: 0, capacity }
+    }
+
+    fn put(&mut self, slot: Slot<V>, now: u64) {
+        let (digest, bytes) = (slot.digest, slot.bytes);
         if let Some(place) = self.places.get(&digest).copied() {
             self.clear(place);
         }
-        let bytes = verified.identity.footprint() + OVERHEAD;
         if bytes > self.capacity {
             return;
         }
         while self.bytes + bytes > self.capacity {
             self.evict(now);
         }
-        let slot = Some(Slot { digest, verified, bytes, used: false });
+        let slot = Some(slot);
         let place = match self.free.pop() {
             Some(place) => {
                 if let Some(empty) = self.slots.get_mut(place) {
@@ -131,7 +123,7 @@ impl Shard {
         self.hand = (self.hand + 1) % self.slots.len().max(1);
         let place = self.hand;
         match self.slots.get_mut(place) {
-            Some(Some(slot)) if slot.used && slot.verified.until >= now => slot.used = false,
+            Some(Some(slot)) if slot.used && slot.until >= now => slot.used = false,
             Some(Some(_)) => self.clear(place),
             _ => {}
         }

@@ -65,6 +65,13 @@ impl Forwarded {
     }
 }
 
+impl Forwarded {
+    /// Adds what a policy service gave.
+    pub(crate) fn add(&mut self, fields: &[(HeaderName, HeaderValue)]) {
+        self.set.extend_from_slice(fields);
+    }
+}
+
 /// Without the values, which are about people.
 impl fmt::Debug for Forwarded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

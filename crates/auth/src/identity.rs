@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use http::{HeaderName, HeaderValue};
+
 use crate::forward::Forwarded;
 use crate::json::Object;
 
@@ -43,8 +45,16 @@ impl Caller<'_> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Method {
+    /// An API key.
+    ApiKey,
+    /// What a policy service says, and nothing else.
+    External,
+    /// A token that an endpoint was asked about.
+    Introspection,
     /// A JWT access token.
     Jwt,
+    /// A client certificate.
+    Mtls,
 }
 
 impl Method {
@@ -52,7 +62,11 @@ impl Method {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::ApiKey => "api_key",
+            Self::External => "external",
+            Self::Introspection => "introspection",
             Self::Jwt => "jwt",
+            Self::Mtls => "mtls",
         }
     }
 }
@@ -131,6 +145,23 @@ impl Authenticated {
         Self(identity)
     }
 
+    /// Nobody in particular: a policy service alone decides about the request.
+    pub(crate) fn unknown() -> Self {
+        Self(Arc::new(Identity {
+            method: Method::External,
+            provider: "external".into(),
+            subject: None,
+            client: None,
+            scopes: Box::default(),
+            roles: Box::default(),
+            claims: Object::default(),
+            token_id: None,
+            issued_at: None,
+            expires_at: None,
+            confirmation: None,
+        }))
+    }
+
     /// Who they are.
     #[must_use]
     pub fn identity(&self) -> &Identity {
@@ -148,6 +179,16 @@ pub struct Permitted {
 impl Permitted {
     pub(crate) fn new(who: Authenticated, forwarded: Forwarded) -> Self {
         Self { who, forwarded }
+    }
+
+    /// The same with fields that a policy service gave.
+    pub(crate) fn with(mut self, fields: &[(HeaderName, HeaderValue)]) -> Self {
+        self.forwarded.add(fields);
+        self
+    }
+
+    pub(crate) fn who(&self) -> &Authenticated {
+        &self.who
     }
 
     /// Who they are.

@@ -9,11 +9,15 @@
 //! that turns a credential into an [`Identity`].
 
 pub mod access;
+pub mod api_keys;
+pub mod authorizer;
 mod bearer;
 mod cache;
 mod demand;
+mod dpop;
 mod forward;
 pub mod identity;
+pub mod introspection;
 pub mod issuer;
 pub mod jose;
 pub mod json;
@@ -21,13 +25,18 @@ mod key_store;
 mod providers;
 pub mod refusal;
 pub mod resource;
+pub mod revocation;
 pub mod settings;
 mod way;
 
 pub use self::access::{Access, Need, Verdict, Waited};
+pub use self::api_keys::ApiKeys;
+pub use self::authorizer::{Authorizer, Word};
 pub use self::forward::{Forwarded, is_twin};
 pub use self::identity::{Authenticated, Caller, Identity, Method, Permitted};
+pub use self::introspection::{Introspector, Question};
 pub use self::issuer::Issuer;
 pub use self::key_store::KeyStore;
 pub use self::providers::Auth;
+pub use self::revocation::Revocations;
 pub use self::settings::{AccessSettings, AuthSettings};

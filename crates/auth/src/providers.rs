@@ -5,47 +5,188 @@ use std::sync::Arc;
 
 use tidegate_core::SettingsError;
 
+use crate::api_keys::ApiKeys;
+use crate::authorizer::Authorizer;
+use crate::dpop::Dpop;
+use crate::introspection::Introspector;
 use crate::issuer::Issuer;
 use crate::refusal::Challenge;
 use crate::resource::Resource;
-use crate::settings::AuthSettings;
+use crate::revocation::Revocations;
+use crate::settings::{AuthSettings, WaySettings};
+use crate::way::{Mtls, Way};
 
 /// All providers, compiled.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Auth {
     issuers: BTreeMap<String, Arc<Issuer>>,
+    introspectors: BTreeMap<String, Arc<Introspector>>,
+    api_keys: BTreeMap<String, Arc<ApiKeys>>,
+    authorizers: BTreeMap<String, Arc<Authorizer>>,
+    revocations: Option<Arc<Revocations>>,
+    dpop: Arc<Dpop>,
     resource: Option<Resource>,
     challenge: Arc<Challenge>,
 }
 
+/// Compiles each of a map; errors get the map's name and the entry's.
+fn each<S, T>(
+    map: &BTreeMap<String, S>,
+    section: &str,
+    errors: &mut Vec<SettingsError>,
+    compile: impl Fn(&str, &S) -> Result<T, Vec<SettingsError>>,
+) -> BTreeMap<String, Arc<T>> {
+    let mut compiled = BTreeMap::new();
+    for (name, settings) in map {
+        match compile(name, settings) {
+            Ok(one) => drop(compiled.insert(name.clone(), Arc::new(one))),
+            Err(found) => {
+                errors.extend(found.into_iter().map(|error| error.under([section, name])));
+            }
+        }
+    }
+    compiled
+}
+
 impl Auth {
-    /// Compiles the providers. What they keep is taken over from `previous`.
-    ///
-    /// # Errors
-    /// Everything that is wrong with the settings, with paths relative to them. The providers that
-    /// are right are there all the same, so that routes can be looked at.
+    /// Compiles the providers. What they keep is taken over from `previous`. Providers that are
+    /// right are there even if others are not, so that routes can be looked at all the same.
     pub fn compile(
         settings: &AuthSettings,
         previous: Option<&Self>,
         errors: &mut Vec<SettingsError>,
     ) -> Self {
-        let mut issuers = BTreeMap::new();
-        for (name, own) in &settings.issuers {
+        let issuers = each(&settings.issuers, "issuers", errors, |name, own| {
             let before = previous.and_then(|previous| previous.issuer(name));
-            match Issuer::compile(name, own, before.map(Arc::as_ref)) {
-                Ok(issuer) => drop(issuers.insert(name.clone(), Arc::new(issuer))),
-                Err(found) => {
-                    errors.extend(found.into_iter().map(|error| error.under(["issuers", name])));
-                }
-            }
-        }
+            Issuer::compile(name, own, before.map(Arc::as_ref))
+        });
+        let introspectors = each(&settings.introspection, "introspection", errors, |name, own| {
+            let before = previous.and_then(|previous| previous.introspectors.get(name));
+            Introspector::compile(name, own, before.map(Arc::as_ref))
+        });
+        let api_keys = each(&settings.api_keys, "api_keys", errors, ApiKeys::compile);
+        let authorizers = each(&settings.authorizers, "authorizers", errors, Authorizer::compile);
+        let revocations = settings.revocations.as_ref().and_then(|own| {
+            let read = Revocations::read(&own.file).map(Arc::new);
+            let told = |message| errors.push(SettingsError::new(["revocations", "file"], message));
+            read.map_err(told).ok()
+        });
         let resource = settings.resource.as_ref().and_then(|own| {
             let servers = settings.issuers.values().map(|issuer| issuer.issuer.as_str());
             let compiled = Resource::compile(own, servers);
             compiled.map_err(|error| errors.push(error.under(["resource"]))).ok()
         });
         let metadata = resource.as_ref().map(|resource| resource.address().into());
-        Self { issuers, resource, challenge: Arc::new(Challenge { metadata }) }
+        let dpop = Dpop::new(&settings.dpop, previous.map(|previous| &*previous.dpop));
+        Self {
+            issuers,
+            introspectors,
+            api_keys,
+            authorizers,
+            revocations,
+            dpop: Arc::new(dpop),
+            resource,
+            challenge: Arc::new(Challenge { metadata }),
+        }
+    }
+
+    /// All endpoints that know about tokens.
+    pub fn introspectors(&self) -> impl Iterator<Item = &Arc<Introspector>> {
+        self.introspectors.values()
+    }
+
+    /// All lists of API keys.
+    pub fn api_keys(&self) -> impl Iterator<Item = &Arc<ApiKeys>> {
+        self.api_keys.values()
+    }
+
+    /// All policy services.
+    pub fn authorizers(&self) -> impl Iterator<Item = &Arc<Authorizer>> {
+        self.authorizers.values()
+    }
+
+    /// What passes no longer, if there is a list.
+    #[must_use]
+    pub fn revocations(&self) -> Option<&Arc<Revocations>> {
+        self.revocations.as_ref()
+    }
+
+    pub(crate) fn dpop(&self) -> &Arc<Dpop> {
+        &self.dpop
+    }
+
+    /// The provider with this name among those of a kind, or an error at `field`.
+    pub(crate) fn named<'a, T>(
+        known: &'a BTreeMap<String, Arc<T>>,
+        (field, kind): (&str, &str),
+        name: &str,
+        errors: &mut Vec<SettingsError>,
+    ) -> Option<&'a Arc<T>> {
+        let found = known.get(name);
+        if found.is_none() {
+            let names: Vec<&str> = known.keys().map(String::as_str).collect();
+            let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+            errors.push(
+                SettingsError::new([field], format!("nothing in `auth.{kind}` is called `{name}`"))
+                    .with_hint(format!("add it to `auth.{kind}`; known: {names}")),
+            );
+        }
+        found
+    }
+
+    /// A route's way.
+    pub(crate) fn way(
+        &self,
+        settings: &WaySettings,
+        errors: &mut Vec<SettingsError>,
+    ) -> Option<Way> {
+        let WaySettings { jwt, introspection, api_key, mtls } = settings;
+        let count = usize::from(jwt.is_some())
+            + usize::from(introspection.is_some())
+            + usize::from(api_key.is_some())
+            + usize::from(mtls.is_some());
+        if count > 1 {
+            errors.push(
+                SettingsError::new([""; 0], "several ways stand side by side")
+                    .with_hint("write `any: [{ … }, { … }]` if one of them is enough"),
+            );
+            return None;
+        }
+        if let Some(name) = introspection {
+            let at = ("introspection", "introspection");
+            let found = Self::named(&self.introspectors, at, name, errors)?;
+            return Some(Way::Introspection(Arc::clone(found)));
+        }
+        if let Some(name) = api_key {
+            let found = Self::named(&self.api_keys, ("api_key", "api_keys"), name, errors)?;
+            return Some(Way::ApiKey(Arc::clone(found)));
+        }
+        if let Some(own) = mtls {
+            return Some(Way::Mtls(Mtls {
+                dns: own.dns.clone().map(|names| names.0),
+                uri: own.uri.clone().map(|names| names.0),
+                scopes: sorted(&own.scopes),
+                provider: "mtls".into(),
+            }));
+        }
+        let names = jwt.as_ref()?;
+        if names.0.is_empty() {
+            errors.push(SettingsError::new(["jwt"], "an empty list lets nobody pass"));
+        }
+        let issuers = names.0.iter();
+        let issuers = issuers.filter_map(|name| {
+            Self::named(&self.issuers, ("jwt", "issuers"), name, errors).cloned()
+        });
+        Some(Way::Jwt(issuers.collect()))
+    }
+
+    /// A route's policy service.
+    pub(crate) fn authorizer(
+        &self,
+        name: &str,
+        errors: &mut Vec<SettingsError>,
+    ) -> Option<Arc<Authorizer>> {
+        Self::named(&self.authorizers, ("external", "authorizers"), name, errors).cloned()
     }
 
     /// The issuer with this name.
@@ -65,12 +206,13 @@ impl Auth {
         self.resource.as_ref()
     }
 
-    pub(crate) fn issuer_names(&self) -> String {
-        let names: Vec<&str> = self.issuers.keys().map(String::as_str).collect();
-        if names.is_empty() { "none".to_owned() } else { names.join(", ") }
-    }
-
     pub(crate) fn challenge(&self) -> &Arc<Challenge> {
         &self.challenge
     }
+}
+
+fn sorted(texts: &[String]) -> Box<[Box<str>]> {
+    let mut texts: Vec<Box<str>> = texts.iter().map(|text| text.as_str().into()).collect();
+    texts.sort_unstable();
+    texts.into()
 }

@@ -4,6 +4,8 @@
 use http::{HeaderValue, header};
 use tidegate_core::{Denial, Reason};
 
+use crate::dpop;
+
 /// What every challenge says of the resource.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Challenge {
@@ -11,20 +13,54 @@ pub(crate) struct Challenge {
     pub(crate) metadata: Option<Box<str>>,
 }
 
+/// The scheme that a challenge asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    ApiKey,
+    Bearer,
+    Dpop,
+}
+
+impl Scheme {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::ApiKey => "ApiKey",
+            Self::Bearer => "Bearer",
+            Self::Dpop => "DPoP",
+        }
+    }
+}
+
 impl Challenge {
     /// No credential came: 401 without an error code (RFC 6750 §3.1).
-    pub(crate) fn missing(&self) -> Denial {
-        self.refuse(Reason::Unauthenticated, &[])
+    pub(crate) fn missing(&self, scheme: Scheme) -> Denial {
+        let algorithms = dpop::algorithms();
+        let parameters = [("algs", algorithms.as_str())];
+        let shown = if scheme == Scheme::Dpop { &parameters[..] } else { &[] };
+        self.refuse(Reason::Unauthenticated, scheme, shown)
     }
 
     /// The credential does not hold.
-    pub(crate) fn invalid(&self, evidence: impl Into<String>) -> Denial {
-        self.refuse(Reason::InvalidToken, &[("error", "invalid_token")]).with_evidence(evidence)
+    pub(crate) fn invalid(&self, scheme: Scheme, evidence: impl Into<String>) -> Denial {
+        let parameters = [("error", "invalid_token")];
+        let shown = if scheme == Scheme::ApiKey { &[] } else { &parameters[..] };
+        self.refuse(Reason::InvalidToken, scheme, shown).with_evidence(evidence)
+    }
+
+    /// The proof beside a token does not hold (RFC 9449 §7.1); `nonce` is what it needs, if that is
+    /// what is wrong (§9).
+    pub(crate) fn bad_proof(&self, nonce: Option<&str>, evidence: impl Into<String>) -> Denial {
+        let error = if nonce.is_some() { "use_dpop_nonce" } else { "invalid_dpop_proof" };
+        let mut denial = self.refuse(Reason::InvalidToken, Scheme::Dpop, &[("error", error)]);
+        if let Some(Ok(nonce)) = nonce.map(HeaderValue::from_str) {
+            denial.headers.insert("dpop-nonce", nonce);
+        }
+        denial.with_evidence(evidence)
     }
 
     /// The request shows its credential in a way that may not be.
     pub(crate) fn malformed(&self, evidence: impl Into<String>) -> Denial {
-        self.refuse(Reason::InvalidAuthRequest, &[("error", "invalid_request")])
+        self.refuse(Reason::InvalidAuthRequest, Scheme::Bearer, &[("error", "invalid_request")])
             .with_evidence(evidence)
     }
 
@@ -32,12 +68,13 @@ impl Challenge {
     pub(crate) fn insufficient(&self, scopes: &str, evidence: impl Into<String>) -> Denial {
         let parameters = [("error", "insufficient_scope"), ("scope", scopes)];
         let shown = if scopes.is_empty() { parameters.get(..1) } else { Some(&parameters[..]) };
-        self.refuse(Reason::InsufficientScope, shown.unwrap_or_default()).with_evidence(evidence)
+        self.refuse(Reason::InsufficientScope, Scheme::Bearer, shown.unwrap_or_default())
+            .with_evidence(evidence)
     }
 
-    fn refuse(&self, reason: Reason, parameters: &[(&str, &str)]) -> Denial {
+    fn refuse(&self, reason: Reason, scheme: Scheme, parameters: &[(&str, &str)]) -> Denial {
         let mut denial = Denial::new(reason);
-        let mut challenge = String::from("Bearer");
+        let mut challenge = scheme.name().to_owned();
         let metadata = self.metadata.as_deref().map(|url| ("resource_metadata", url));
         for (index, (name, value)) in parameters.iter().copied().chain(metadata).enumerate() {
             let comma = if index == 0 { "" } else { "," };

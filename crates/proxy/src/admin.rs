@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::audit::{self, By};
+use crate::auth;
 use crate::bans;
 use crate::drain;
 use crate::edge::Edge;
@@ -95,6 +96,10 @@ impl Admin {
                 Ok(()) => bans::admin::change(&self.edge, &head.method, query),
                 Err(status) => text(status, "this request may not change anything\n"),
             },
+            (&Method::POST, "/revoke") => match self.may_change(head, peer) {
+                Ok(()) => auth::admin::revoke(&self.edge, query),
+                Err(status) => text(status, "this request may not change anything\n"),
+            },
             (&Method::POST, _) if path.starts_with("/upstreams/") => {
                 match self.may_change(head, peer) {
                     Ok(()) => drain::answer(&self.edge, path, head.uri.query()),
@@ -128,7 +133,7 @@ impl Admin {
             _ => text(
                 StatusCode::NOT_FOUND,
                 "GET /healthz /readyz /metrics /config /upstreams /bans /audit/checkpoint, \
-                 POST /reload /bans /audit/erase /upstreams/<name>/drain \
+                 POST /reload /revoke /bans /audit/erase /upstreams/<name>/drain \
                  /upstreams/<name>/undrain, DELETE /bans\n",
             ),
         }

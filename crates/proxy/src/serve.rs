@@ -25,7 +25,7 @@ use crate::outbound::Outbound;
 use crate::protocols::Protocols;
 use crate::sockets::{self, Inherited};
 use crate::tls::Crypto;
-use crate::{resolve, signals, upgrade};
+use crate::{auth, resolve, signals, upgrade};
 
 /// What is left at the end gets this long to be dropped.
 const LAST_MOMENTS: Duration = Duration::from_millis(200);
@@ -238,6 +238,7 @@ async fn run(options: ServeOptions, start: Start) -> Result<(), ServeError> {
     };
     tokio::spawn(audit::summaries(edge.clone()));
     process.attend_pools();
+    tokio::spawn(auth::watch(edge.clone()));
     for (address, reception, socket) in bound {
         process.listen(address, socket, reception)?;
     }

@@ -9,7 +9,7 @@ use http::{HeaderName, HeaderValue, StatusCode, Uri, Version, header};
 use pingora_error::{Error, ErrorType, OrErr, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
-use tidegate_auth::{Permitted, is_twin};
+use tidegate_auth::{Access, Permitted, is_twin};
 use tidegate_core::forwarded::{DISTRUSTED_FIELDS, Hop};
 use tidegate_engine::snapshot::{Action, Route};
 
@@ -38,7 +38,7 @@ pub(crate) fn write_request(
         // What is compressed cannot be inspected.
         upstream.insert_header(header::ACCEPT_ENCODING, IDENTITY)?;
     }
-    write_identity(upstream, arrival, admitted.permitted())?;
+    write_identity(upstream, arrival, (&route.access, admitted.permitted()))?;
     let filter = &route.request_headers;
     for name in filter.removed() {
         upstream.remove_header(name);
@@ -57,7 +57,7 @@ pub(crate) fn write_request(
 fn write_identity(
     upstream: &mut RequestHeader,
     arrival: &Arrival,
-    permitted: Option<&Permitted>,
+    (access, permitted): (&Access, Option<&Permitted>),
 ) -> Result<()> {
     let own = arrival.live.snapshot.identity_fields();
     if !own.is_empty() {
@@ -70,6 +70,10 @@ fn write_identity(
     let Some(forwarded) = permitted.map(Permitted::forwarded) else { return Ok(()) };
     if !forwarded.keeps_credential() {
         upstream.remove_header(&header::AUTHORIZATION);
+        upstream.remove_header("dpop");
+        for name in access.key_fields() {
+            upstream.remove_header(name);
+        }
     }
     for (name, value) in forwarded.fields() {
         upstream.insert_header(name, value)?;

@@ -21,6 +21,7 @@ pub mod nginx;
 pub mod origin;
 pub mod programs;
 pub mod tls;
+pub mod tokens;
 pub mod wait;
 
 pub use client::{Ask, Connection, Response};

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use tidegate_core::SettingsError;
 
-use crate::cache::{TokenCache, Verified};
+use crate::cache::TokenCache;
 use crate::identity::{Confirmation, Identity, Method};
-use crate::jose::{Algorithm, Key, KeySet, Malformed, Token};
+use crate::jose::{Algorithm, Key, KeySet, Malformed, Thumbprint, Token};
 use crate::json::{Json, Object};
 use crate::key_store::KeyStore;
 use crate::settings::{ClaimNames, IssuerSettings, KeySource, Names};
@@ -14,6 +14,7 @@ use crate::settings::{ClaimNames, IssuerSettings, KeySource, Names};
 mod compile;
 mod metadata;
 
+pub(crate) use self::compile::address_error;
 pub use self::compile::read_file;
 pub use self::metadata::{MetadataError, metadata, metadata_addresses};
 
@@ -26,7 +27,8 @@ pub struct Issuer {
     name: Arc<str>,
     settings: IssuerSettings,
     keys: Arc<KeyStore>,
-    verified: Arc<TokenCache>,
+    /// Tokens that hold, and the keys that signed them.
+    verified: Arc<TokenCache<(Arc<Identity>, Thumbprint)>>,
 }
 
 /// Why a token is refused; it is told to the log.
@@ -128,14 +130,13 @@ impl Issuer {
 
     /// A token that was verified before and holds still.
     pub(crate) fn recall(&self, digest: &[u8; 32], now: u64) -> Option<Arc<Identity>> {
-        let verified = self.verified.find(digest)?;
+        let ((identity, key), until) = self.verified.find(digest)?;
         let keys = self.keys.keys(now);
-        let holds = now <= verified.until && keys.is_some_and(|keys| keys.contains(&verified.key));
-        if !holds {
-            self.verified.forget(digest);
-            return None;
+        if now <= until && keys.is_some_and(|keys| keys.contains(&key)) {
+            return Some(identity);
         }
-        Some(verified.identity)
+        self.verified.forget(digest);
+        None
     }
 
     /// Checks a token, the signature before all claims but `iss`. `may_wait` says whether the
@@ -168,9 +169,8 @@ impl Issuer {
         match self.identity(token, now) {
             Ok((identity, until)) => {
                 let identity = Arc::new(identity);
-                let key = *key.thumbprint();
-                let verified = Verified { identity: Arc::clone(&identity), key, until };
-                self.verified.put(digest, verified, now);
+                let value = (Arc::clone(&identity), *key.thumbprint());
+                self.verified.put(digest, (value, identity.footprint()), until, now);
                 Checked::Verified(identity)
             }
             Err(error) => Checked::Refused(error),

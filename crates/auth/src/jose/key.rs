@@ -124,6 +124,7 @@ impl Material {
         match jwk.text("kty").ok_or(KeyError::Member("kty"))? {
             "RSA" => {
                 let (n, e) = (number(jwk, "n")?, number(jwk, "e")?);
+                check_rsa(&n, &e)?;
                 let canonical = [("e", &e), ("kty", &Vec::new()), ("n", &n)];
                 let thumbprint = thumbprint("RSA", None, &canonical);
                 Ok(Self { family: Family::Rsa, bytes: rsa_public_key(&n, &e), thumbprint })
@@ -181,6 +182,28 @@ fn number(jwk: &Object, name: &'static str) -> Result<Vec<u8>, KeyError> {
     let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_error| KeyError::Member(name))?;
     let start = bytes.iter().position(|byte| *byte != 0).ok_or(KeyError::Member(name))?;
     Ok(bytes.get(start..).unwrap_or_default().to_vec())
+}
+
+/// RFC 7518 §3.3: 2048 bits or more. With an exponent of 1 every message is its own signature.
+fn check_rsa(n: &[u8], e: &[u8]) -> Result<(), KeyError> {
+    let bits = n.len() * 8 - n.first().map_or(0, |byte| byte.leading_zeros() as usize);
+    let odd = e.last().is_some_and(|byte| byte & 1 == 1);
+    let fits = (2_048..=8_192).contains(&bits) && odd && e != [1] && e.len() <= 4;
+    if fits && !is_roca(n) { Ok(()) } else { Err(KeyError::Rejected) }
+}
+
+/// Whether a modulus has the mark of the keys that a faulty library made, which can be factored
+/// (CVE-2017-15361): modulo each small prime it is a power of 65537.
+fn is_roca(n: &[u8]) -> bool {
+    const PRIMES: [u32; 38] = [
+        3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89,
+        97, 101, 103, 107, 109, 113, 127, 131, 137, 139, 149, 151, 157, 163, 167,
+    ];
+    PRIMES.iter().all(|prime| {
+        let rest = n.iter().fold(0, |rest, byte| (rest * 256 + u32::from(*byte)) % prime);
+        let powers = std::iter::successors(Some(1), |power| Some(power * (65_537 % prime) % prime));
+        powers.take(*prime as usize).any(|power| power == rest)
+    })
 }
 
 /// A coordinate, as long as its curve says (RFC 7518 §6.2.1.2).

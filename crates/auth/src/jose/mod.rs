@@ -12,4 +12,4 @@ pub use self::algorithm::Algorithm;
 pub(crate) use self::key::sha256;
 pub use self::key::{Key, KeyError, Thumbprint};
 pub use self::key_set::{KeySet, KeySetError};
-pub use self::token::{Header, Malformed, Token};
+pub use self::token::{Header, Malformed, Signed, Token};

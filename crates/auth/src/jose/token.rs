@@ -6,7 +6,21 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use super::Algorithm;
 use crate::json::{self, Json, Object};
 
-/// A token that was taken apart; nothing in it is to be believed before its signature is checked.
+/// A signed text that was taken apart; nothing in it is to be believed before its signature is
+/// checked.
+#[derive(Debug)]
+pub struct Signed<'t> {
+    /// What is signed: the first two parts, as they came.
+    pub signed: &'t [u8],
+    /// What the first part says.
+    pub header: Header,
+    /// The second part, whatever it is.
+    pub payload: Vec<u8>,
+    /// The third part.
+    pub signature: Vec<u8>,
+}
+
+/// A signed text that is a token: its payload are claims.
 #[derive(Debug)]
 pub struct Token<'t> {
     /// What is signed: the first two parts, as they came.
@@ -66,6 +80,19 @@ impl<'t> Token<'t> {
     /// # Errors
     /// It has another form, or demands what nobody here understands.
     pub fn read(text: &'t str) -> Result<Self, Malformed> {
+        let Signed { signed, header, payload, signature } = Signed::read(text)?;
+        let claims =
+            json::object(&payload).map_err(|source| Malformed::Json { part: "claims", source })?;
+        Ok(Self { signed, header, claims, signature })
+    }
+}
+
+impl<'t> Signed<'t> {
+    /// Takes a signed text apart.
+    ///
+    /// # Errors
+    /// It has another form, or demands what nobody here understands.
+    pub fn read(text: &'t str) -> Result<Self, Malformed> {
         let count = text.split('.').count();
         let mut parts = text.split('.');
         let (Some(header), Some(claims), Some(signature), 3) =
@@ -77,7 +104,7 @@ impl<'t> Token<'t> {
         Ok(Self {
             signed,
             header: Header::read(decode_object(header, "header")?)?,
-            claims: decode_object(claims, "claims")?,
+            payload: decode(claims, "claims")?,
             signature: decode(signature, "signature")?,
         })
     }

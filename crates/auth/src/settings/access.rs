@@ -10,6 +10,7 @@ use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::claims::{AllOrAny, ClaimSettings, Names};
+use super::others::MtlsSettings;
 
 /// Who may pass: everybody (`none`), or who shows what is required.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +29,12 @@ pub enum AccessSettings {
 pub struct RequireSettings {
     /// By a JWT access token of this issuer, or of one of these (`auth.issuers`).
     pub jwt: Option<Names>,
+    /// By a token that this endpoint knows (`auth.introspection`).
+    pub introspection: Option<String>,
+    /// By an API key of this list (`auth.api_keys`).
+    pub api_key: Option<String>,
+    /// By a client certificate; `{}` takes any that the listener verified.
+    pub mtls: Option<MtlsSettings>,
     /// By one of several ways: the first of them whose credential is there decides.
     pub any: Option<Vec<WaySettings>>,
     /// Scopes that must have been granted: a list of which all, or `{ all: […], any: […] }`.
@@ -41,6 +48,12 @@ pub struct RequireSettings {
     /// What is demanded in addition per method; `*` stands for all that are not named. A method
     /// that is not named then is refused; HEAD counts as GET. Default: the same for all methods.
     pub methods: Option<BTreeMap<String, DemandSettings>>,
+    /// Whether only tokens that are bound to their sender pass, by DPoP (RFC 9449) or a certificate
+    /// (RFC 8705). Default: false; a token that is bound is checked always.
+    pub bound: Option<bool>,
+    /// The policy service that has the last word (`auth.authorizers`). Without a way beside it, it
+    /// alone decides. Default: none.
+    pub external: Option<String>,
     /// What the upstream is told of the client.
     pub forward: Option<ForwardSettings>,
 }
@@ -51,6 +64,25 @@ pub struct RequireSettings {
 pub struct WaySettings {
     /// By a JWT access token of this issuer, or of one of these.
     pub jwt: Option<Names>,
+    /// By a token that this endpoint knows.
+    pub introspection: Option<String>,
+    /// By an API key of this list.
+    pub api_key: Option<String>,
+    /// By a client certificate; `{}` takes any that the listener verified.
+    pub mtls: Option<MtlsSettings>,
+}
+
+impl RequireSettings {
+    /// The way that is named beside `any`.
+    #[must_use]
+    pub fn own_way(&self) -> WaySettings {
+        WaySettings {
+            jwt: self.jwt.clone(),
+            introspection: self.introspection.clone(),
+            api_key: self.api_key.clone(),
+            mtls: self.mtls.clone(),
+        }
+    }
 }
 
 /// What a client must be allowed to do.
@@ -94,7 +126,10 @@ impl AccessSettings {
     pub fn names_a_way(&self) -> bool {
         match self {
             Self::None => true,
-            Self::Require(settings) => settings.jwt.is_some() || settings.any.is_some(),
+            Self::Require(settings) => {
+                let ways = settings.own_way() != WaySettings::default();
+                ways || settings.any.is_some() || settings.external.is_some()
+            }
         }
     }
 }

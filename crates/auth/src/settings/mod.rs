@@ -4,6 +4,7 @@
 mod access;
 mod claims;
 mod issuer;
+mod others;
 
 use std::collections::BTreeMap;
 
@@ -15,6 +16,10 @@ pub use self::access::{
 };
 pub use self::claims::{AllOrAny, ClaimSettings, Names};
 pub use self::issuer::{ClaimNames, IssuerSettings, KeySource};
+pub use self::others::{
+    ApiKeySettings, AuthorizerSettings, Dialect, DpopSettings, IntrospectionSettings, MtlsSettings,
+    RevocationSettings,
+};
 
 /// Who vouches for clients. Once a provider stands here, every route says by `auth` who may pass,
 /// if only `auth: none`. A reload applies it.
@@ -23,6 +28,16 @@ pub use self::issuer::{ClaimNames, IssuerSettings, KeySource};
 pub struct AuthSettings {
     /// Issuers of JWT access tokens (RFC 7519, RFC 9068), by name.
     pub issuers: BTreeMap<String, IssuerSettings>,
+    /// Endpoints that know about opaque tokens (RFC 7662), by name.
+    pub introspection: BTreeMap<String, IntrospectionSettings>,
+    /// Lists of API keys, by name.
+    pub api_keys: BTreeMap<String, ApiKeySettings>,
+    /// Policy services that have a say, by name.
+    pub authorizers: BTreeMap<String, AuthorizerSettings>,
+    /// Proofs that a token is its sender's (RFC 9449).
+    pub dpop: DpopSettings,
+    /// Tokens, subjects and clients that pass no longer. Default: none.
+    pub revocations: Option<RevocationSettings>,
     /// The protected resource's own description (RFC 9728), served to clients that ask how to get
     /// a token. Default: none.
     pub resource: Option<ResourceSettings>,
@@ -32,7 +47,7 @@ impl AuthSettings {
     /// Whether a provider is named.
     #[must_use]
     pub fn names_a_provider(&self) -> bool {
-        !self.issuers.is_empty()
+        !self.issuers.is_empty() || !self.introspection.is_empty() || !self.api_keys.is_empty()
     }
 }
 

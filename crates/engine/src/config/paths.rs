@@ -7,8 +7,12 @@ use super::tree::{Node, Value};
 
 /// The settings that name files; `*` stands for every key or element.
 const FILES: &[&[&str]] = &[
+    &["auth", "api_keys", "*", "file"],
+    &["auth", "authorizers", "*", "ca"],
+    &["auth", "introspection", "*", "ca"],
     &["auth", "issuers", "*", "ca"],
     &["auth", "issuers", "*", "keys", "file"],
+    &["auth", "revocations", "file"],
     &["listeners", "*", "tls", "cert"],
     &["listeners", "*", "tls", "key"],
     &["listeners", "*", "tls", "certificates", "*", "cert"],

@@ -85,7 +85,7 @@ impl Snapshot {
         let server = &settings.server;
         let here = Locality { region: server.region.clone(), zone: server.zone.clone() };
         let pools = upstreams::compile(&settings.upstreams, &here, previous, errors);
-        let auth = auth(settings, previous, errors);
+        let auth = auth(config, previous, errors);
         let mut policies = Policies::new(config, previous, Arc::clone(&auth));
         policies.check_named(errors);
         let routes = routes::compile(config, &pools, &mut policies, previous, errors);
@@ -177,12 +177,19 @@ impl fmt::Debug for Snapshot {
 }
 
 fn auth(
-    settings: &Settings,
+    config: &Config,
     previous: Option<&Snapshot>,
     errors: &mut Vec<SettingsError>,
 ) -> Arc<Auth> {
-    let mut own = Vec::new();
+    let (mut own, settings) = (Vec::new(), &config.settings);
     let auth = Auth::compile(&settings.auth, previous.map(|before| &*before.auth), &mut own);
+    for name in settings.auth.introspection.keys() {
+        let path = ["auth", "introspection", name, "client_secret"];
+        if !config.is_secret(&path) {
+            let error = SettingsError::new(path, "a secret stands in the configuration");
+            errors.push(error.with_hint("write `${env:NAME}` or `${file:path}`"));
+        }
+    }
     errors.extend(own.into_iter().map(|error| error.under(["auth"])));
     Arc::new(auth)
 }

@@ -1,6 +1,11 @@
-//! What the checks of `tidegate-auth` need from elsewhere: keys of issuers. A request that
-//! needs some waits here, and is then asked about again.
+//! What the checks of `tidegate-auth` need from elsewhere: keys of issuers, answers about tokens,
+//! the word of a policy service. A request that needs some waits here, and is then asked about
+//! again.
 
+pub(crate) mod admin;
+mod authorize;
+mod files;
+mod introspect;
 mod keys;
 mod trust;
 
@@ -10,12 +15,15 @@ use std::time::SystemTime;
 
 use http::Method;
 use parking_lot::Mutex;
-use tidegate_auth::{Caller, Need};
+use tidegate_auth::{Caller, Need, Word};
 use tidegate_core::Request;
 use tidegate_engine::pipeline::{Admission, Refused};
 use tidegate_engine::{Admitted, Snapshot};
 use tokio::task::AbortHandle;
 
+use self::authorize::authorize;
+pub(crate) use self::files::watch;
+use self::introspect::Questions;
 use self::keys::KeyKeeper;
 pub(crate) use self::trust::Trusts;
 use crate::context::Arrival;
@@ -26,6 +34,7 @@ use crate::outbound::Outbound;
 pub(crate) struct AuthServices {
     outbound: Arc<Outbound>,
     keepers: Mutex<HashMap<String, Running>>,
+    questions: Questions,
 }
 
 /// A keeper of keys and its task, which ends with it.
@@ -42,7 +51,11 @@ impl Drop for Running {
 
 impl AuthServices {
     pub(crate) fn new() -> Self {
-        Self { outbound: Arc::new(Outbound::new()), keepers: Mutex::default() }
+        Self {
+            outbound: Arc::new(Outbound::new()),
+            keepers: Mutex::default(),
+            questions: Questions::default(),
+        }
     }
 
     /// Gives every issuer whose keys are elsewhere a task that fetches them; one that did not
@@ -69,15 +82,26 @@ impl AuthServices {
         self.keepers.lock().get(issuer).map(|running| Arc::clone(&running.keeper))
     }
 
-    /// Waits for what is needed; whether it came shows when the request is asked about again.
-    async fn meet(&self, need: &Need, edge: &Edge) {
+    /// Gets what is needed; whether it came shows when the request is asked about again. Returned
+    /// is what a policy service said.
+    async fn meet(&self, need: &Need, request: &Request<'_>, arrival: &Arrival) -> Option<Word> {
         match need {
+            Need::Authorize(authorizer, who) => {
+                let trust = arrival.live.trusts.of(authorizer.settings().ca.as_deref());
+                authorize(&self.outbound, trust, authorizer, request, who).await
+            }
+            Need::Introspect(question) => {
+                let trust = arrival.live.trusts.of(question.introspector.settings().ca.as_deref());
+                self.questions.ask(question, trust, &self.outbound, &arrival.edge).await;
+                None
+            }
             Need::Keys(issuer) => {
                 if let Some(keeper) = self.keeper(issuer.name()) {
-                    keeper.wanted(issuer, edge).await;
+                    keeper.wanted(issuer, &arrival.edge).await;
                 }
+                None
             }
-            _ => {}
+            _ => None,
         }
     }
 }
@@ -96,8 +120,9 @@ pub(crate) async fn settle(
         match admission {
             Admission::Admitted(admitted) => return Ok(admitted),
             Admission::Waiting(waiting) => {
-                arrival.edge.auth().meet(waiting.need(), &arrival.edge).await;
-                admission = waiting.resume(request, &arrival.caller())?;
+                let met = Box::pin(arrival.edge.auth().meet(waiting.need(), request, arrival));
+                let word = met.await;
+                admission = waiting.resume(request, &arrival.caller(), word)?;
             }
         }
     }

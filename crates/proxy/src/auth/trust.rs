@@ -23,11 +23,17 @@ impl Trusts {
     pub(crate) fn load(snapshot: &Snapshot) -> Result<Self, Vec<SettingsError>> {
         let mut loaded = FxHashMap::default();
         let mut errors = Vec::new();
-        for issuer in snapshot.auth().issuers() {
-            let Some(path) = &issuer.settings().ca else { continue };
+        let auth = snapshot.auth();
+        let issuers = auth.issuers().map(|one| ("issuers", one.name(), &one.settings().ca));
+        let endpoints =
+            auth.introspectors().map(|one| ("introspection", one.name(), &one.settings().ca));
+        let services =
+            auth.authorizers().map(|one| ("authorizers", one.name(), &one.settings().ca));
+        for (section, name, path) in issuers.chain(endpoints).chain(services) {
+            let Some(path) = path else { continue };
             match load(path) {
                 Ok(trust) => drop(loaded.insert(path.clone(), trust)),
-                Err(error) => errors.push(error.under(["auth", "issuers", &**issuer.name()])),
+                Err(error) => errors.push(error.under(["auth", section, &**name])),
             }
         }
         if errors.is_empty() { Ok(Self(loaded)) } else { Err(errors) }

@@ -1,0 +1,137 @@
+//! What passes no longer although its time is not over: tokens by `jti`, subjects, clients. A file
+//! says so, a line each, and it may grow while it is used.
+
+use std::path::{Path, PathBuf};
+
+use arc_swap::ArcSwap;
+use rustc_hash::FxHashMap;
+
+use crate::identity::Identity;
+use crate::issuer::read_file;
+use crate::json::{self, Json, Object};
+
+/// A list that may change while it is used.
+#[derive(Debug)]
+pub struct Revocations {
+    file: PathBuf,
+    list: ArcSwap<List>,
+}
+
+#[derive(Debug, Default)]
+struct List {
+    tokens: FxHashMap<Box<str>, Entry>,
+    subjects: FxHashMap<Box<str>, Entry>,
+    clients: FxHashMap<Box<str>, Entry>,
+}
+
+/// For whom an entry counts.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    /// Tokens that were issued until then.
+    before: Option<u64>,
+    /// The entry's own end.
+    until: Option<u64>,
+}
+
+impl Revocations {
+    /// Reads a list. A file that is not there yet is an empty one.
+    ///
+    /// # Errors
+    /// One sentence about the file.
+    pub fn read(file: &Path) -> Result<Self, String> {
+        Ok(Self { file: file.to_owned(), list: ArcSwap::from_pointee(read(file)?) })
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// Reads the file again; returns how many entries there are.
+    ///
+    /// # Errors
+    /// One sentence about the file; the list stays what it was.
+    pub fn read_again(&self) -> Result<usize, String> {
+        let list = read(&self.file)?;
+        let count = list.tokens.len() + list.subjects.len() + list.clients.len();
+        self.list.store(list.into());
+        Ok(count)
+    }
+
+    /// The line for an entry: `kind` is `jti`, `sub` or `client`.
+    ///
+    /// # Errors
+    /// Another kind, or nothing named.
+    pub fn line(kind: &str, value: &str, before: Option<u64>) -> Result<String, String> {
+        if !["jti", "sub", "client"].contains(&kind) || value.is_empty() {
+            return Err("name one of jti, sub, client".to_owned());
+        }
+        let value = serde_json::Value::from(value);
+        let before = before.map(|before| format!(",\"before\":{before}")).unwrap_or_default();
+        Ok(format!("{{\"{kind}\":{value}{before}}}\n"))
+    }
+
+    /// Why an identity passes no longer, if so.
+    pub(crate) fn revoked(&self, who: &Identity, now: u64) -> Option<&'static str> {
+        let list = self.list.load();
+        let hit = |map: &FxHashMap<Box<str>, Entry>, name: &Option<Box<str>>| {
+            let entry = name.as_deref().and_then(|name| map.get(name));
+            entry.is_some_and(|entry| {
+                let old = |before| who.issued_at.is_none_or(|issued| issued <= before);
+                entry.until.is_none_or(|until| now <= until) && entry.before.is_none_or(old)
+            })
+        };
+        if hit(&list.tokens, &who.token_id) {
+            Some("the token is revoked")
+        } else if hit(&list.subjects, &who.subject) {
+            Some("the subject's tokens are revoked")
+        } else if hit(&list.clients, &who.client) {
+            Some("the client's tokens are revoked")
+        } else {
+            None
+        }
+    }
+}
+
+fn read(file: &Path) -> Result<List, String> {
+    if !file.exists() {
+        return Ok(List::default());
+    }
+    let bytes = read_file(file)?;
+    let mut list = List::default();
+    for (index, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        let told = |what: String| format!("`{}`, line {}: {what}", file.display(), index + 1);
+        let entry = json::object(line).map_err(|error| told(error.to_string()))?;
+        list.add(&entry).map_err(told)?;
+    }
+    Ok(list)
+}
+
+impl List {
+    fn add(&mut self, entry: &Object) -> Result<(), String> {
+        const KNOWN: [&str; 5] = ["before", "client", "jti", "sub", "until"];
+        if let Some((unknown, _)) = entry.members().find(|(name, _)| !KNOWN.contains(name)) {
+            return Err(format!("unknown member `{unknown}`"));
+        }
+        let time = |name: &str| match entry.member(name).map(Json::as_seconds) {
+            Some(None) => Err(format!("`{name}` is no number of seconds")),
+            Some(time) => Ok(time),
+            None => Ok(None),
+        };
+        let limits = Entry { before: time("before")?, until: time("until")? };
+        let mut named = 0;
+        let maps =
+            [("jti", &mut self.tokens), ("sub", &mut self.subjects), ("client", &mut self.clients)];
+        for (name, map) in maps {
+            if let Some(text) = entry.text(name) {
+                map.insert(text.into(), limits);
+                named += 1;
+            }
+        }
+        if named == 1 { Ok(()) } else { Err("name one of jti, sub, client".to_owned()) }
+    }
+}
