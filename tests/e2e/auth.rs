@@ -45,7 +45,8 @@ fn inline(signer: &Signer) -> String {
 fn a_token_opens_what_its_scopes_reach() {
     let origin = Origin::start(Reply::ok("ok"));
     let signer = Signer::new("k1");
-    let gateway = Gateway::start(CONFIG, &[("origin", &origin.address()), ("keys", &inline(&signer))]);
+    let gateway =
+        Gateway::start(CONFIG, &[("origin", &origin.address()), ("keys", &inline(&signer))]);
     let token = signer.token(&claims());
     assert_problem(&Ask::new("GET", "/money").send(gateway.address()), 401, "unauthenticated");
     assert_eq!(ask(&gateway, "/money", &token).status, 200);
@@ -69,7 +70,8 @@ fn a_token_opens_what_its_scopes_reach() {
 fn the_origin_is_told_who_asks_by_the_gateway_alone() {
     let origin = Origin::start(Reply::ok("ok"));
     let signer = Signer::new("k1");
-    let gateway = Gateway::start(CONFIG, &[("origin", &origin.address()), ("keys", &inline(&signer))]);
+    let gateway =
+        Gateway::start(CONFIG, &[("origin", &origin.address()), ("keys", &inline(&signer))]);
     let token = format!("Bearer {}", signer.token(&claims()));
     let spoofed = |path: &str| {
         Ask::new("GET", path)
@@ -95,7 +97,8 @@ fn the_origin_is_told_who_asks_by_the_gateway_alone() {
         assert_eq!(values(&open.fields, name), Vec::<&str>::new(), "{name}");
     }
     // Readers that take `_` for `-` are not reached by such a field at all.
-    let underscore = Ask::new("GET", "/money").field("Authorization", &token).field("X_User_Id", "root");
+    let underscore =
+        Ask::new("GET", "/money").field("Authorization", &token).field("X_User_Id", "root");
     assert_problem(&underscore.send(gateway.address()), 400, "ambiguous_request");
     assert_eq!(origin.received().len(), 3);
 }
@@ -120,7 +123,8 @@ impl SendAlone for Ask {
 fn clients_are_told_where_tokens_come_from() {
     let origin = Origin::start(Reply::ok("ok"));
     let signer = Signer::new("k1");
-    let gateway = Gateway::start(CONFIG, &[("origin", &origin.address()), ("keys", &inline(&signer))]);
+    let gateway =
+        Gateway::start(CONFIG, &[("origin", &origin.address()), ("keys", &inline(&signer))]);
     let path = "/.well-known/oauth-protected-resource";
     let told = Ask::new("GET", path).host("api.example.com").send(gateway.address());
     assert_eq!(told.status, 200);

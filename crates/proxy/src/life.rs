@@ -114,6 +114,8 @@ impl Process {
                 Signal::ReopenLogs => self.protocols.edge().access_log().reopen(),
                 Signal::Upgrade => {
                     if upgrade::hand_over(&self.listeners, self.admin.as_ref()).await {
+                        let edge = self.protocols.edge().clone();
+                        tokio::spawn(async move { edge.audit_release().await });
                         return self.drain(&mut signals, "successor").await;
                     }
                 }

@@ -94,6 +94,11 @@ fn start(sockets: Vec<OwnedFd>, name: &str) -> io::Result<Child> {
     command.spawn()
 }
 
+/// Whether this process was started by another one that serves until this one does.
+pub(crate) fn has_predecessor() -> bool {
+    std::env::var_os(PREDECESSOR).is_some()
+}
+
 /// Tells the predecessor, if there is one that waits, that we serve.
 pub(crate) async fn report_ready() {
     let Some(name) = std::env::var_os(PREDECESSOR) else { return };

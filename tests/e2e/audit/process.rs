@@ -6,7 +6,7 @@ use rustix::process::Signal;
 use serde_json::json;
 use tidegate_audit::tile::Tile;
 use tidegate_testkit::client::get;
-use tidegate_testkit::{Ask, Ca, Origin, Reply, wait};
+use tidegate_testkit::{Ask, Ca, Load, Origin, Reply, wait};
 
 use super::{assert_verifies, read, recorded, records, with_log};
 use crate::{ALL_TO_API, assert_problem};
@@ -116,6 +116,29 @@ fn a_monitor_can_follow_the_log_on_the_admin_listener() {
     }
     let age = gateway.metric("tidegate_audit_checkpoint_age_seconds", &[]);
     assert!(age.is_some_and(|age| age < 30.0), "{age:?}");
+}
+
+#[test]
+fn an_upgrade_hands_the_log_over_without_a_failed_request() {
+    let origin = Origin::start(Reply::ok("ok"));
+    let rest = super::events("{ event: read, durable: before_response }");
+    let mut gateway = with_log("", &rest).set("origin", origin.address()).start();
+    let load = Load::start(gateway.address(), 4);
+    load.wait_for(50);
+    gateway.signal(Signal::QUIT);
+    let status = gateway.wait_exit(Duration::from_secs(20));
+    assert!(status.success(), "{status:?}: {}", gateway.stderr());
+    load.wait_for(50);
+    load.stop().assert_unharmed();
+    recorded(&gateway, |record| {
+        record["kind"] == "start" && record["details"]["pid"] != gateway.pid()
+    });
+    let count = |kind: &str| records(&gateway).iter().filter(|r| r["kind"] == kind).count();
+    wait::until("every request has its outcome", || count("request") == count("outcome"));
+    assert_eq!((count("start"), count("stop")), (2, 1));
+    recorded(&gateway, |record| record["kind"] == "stop" && record["event"] == "successor");
+    assert_eq!(gateway.metric("tidegate_audit_lost_total", &[]), Some(0.0));
+    assert_verifies(gateway.folder());
 }
 
 #[test]

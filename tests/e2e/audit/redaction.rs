@@ -1,7 +1,7 @@
 //! Nothing secret reaches the disk, and what was encrypted is gone when its subject is erased.
 
-use serde_json::json;
-use tidegate_testkit::{Ask, Origin, Reply};
+use serde_json::{Value, json};
+use tidegate_testkit::{Ask, Gateway, Origin, Reply};
 
 use super::{assert_verifies, contains, events, everything_below, recorded, with_log};
 
@@ -40,14 +40,13 @@ fn secrets_never_reach_the_disk_and_an_erasure_leaves_a_log_that_verifies() {
     assert!(fields["hashed"].as_str().expect("a text").starts_with("hmac:"));
     assert_eq!(fields["sealed"]["sealed"], "A256GCM");
     assert_eq!(request["path"], "/cards/************1111");
-    let subject = request["subject"].as_str().expect("a pseudonym").to_owned();
-    assert!(subject.starts_with("hmac:"), "{subject}");
+    assert!(request["subject"].as_str().is_some_and(|s| s.starts_with("hmac:")), "{request}");
 
     let disk = everything_below(&gateway.folder().join("audit"));
     for secret in [
         "alice",
         "555555555555",
-        "4111",
+        "41111111",
         "hunter2",
         "do-not-tell",
         "DE0212",
@@ -57,11 +56,17 @@ fn secrets_never_reach_the_disk_and_an_erasure_leaves_a_log_that_verifies() {
         "idem-12345",
         "abc.def",
     ] {
-        let shown = contains(&disk, secret) && secret != "4111";
-        assert!(!shown, "{secret} is on the disk");
+        assert!(!contains(&disk, secret), "{secret} is on the disk");
     }
 
-    let key = fields["sealed"]["key"].as_str().expect("a key").to_owned();
+    erase(&gateway, &request);
+}
+
+/// Erases the subject of a request, who then comes back.
+#[track_caller]
+fn erase(gateway: &Gateway, request: &Value) {
+    let subject = request["subject"].as_str().expect("a pseudonym").to_owned();
+    let key = request["fields"]["sealed"]["key"].as_str().expect("a key").to_owned();
     let keys = everything_below(&gateway.folder().join("subjects"));
     assert!(keys.len() > 48, "a key was made");
     let erase = || {
@@ -72,7 +77,7 @@ fn secrets_never_reach_the_disk_and_an_erasure_leaves_a_log_that_verifies() {
     assert_eq!((&erased.json()["erased"], &erased.json()["key"]), (&json!(subject), &json!(key)));
     assert_eq!(erase().status, 404);
     assert_eq!(everything_below(&gateway.folder().join("subjects")), b"");
-    let erasure = recorded(&gateway, |record| record["kind"] == "erasure");
+    let erasure = recorded(gateway, |record| record["kind"] == "erasure");
     assert_eq!((&erasure["subject"], &erasure["details"]["key"]), (&json!(subject), &json!(key)));
     assert_verifies(gateway.folder());
 
@@ -82,7 +87,7 @@ fn secrets_never_reach_the_disk_and_an_erasure_leaves_a_log_that_verifies() {
     let again = Ask::new("POST", "/again").field("X-Account", "alice@example.com");
     let again = again.field("content-type", "application/json").body(r#"{"iban":"DE99"}"#);
     assert_eq!(again.send(gateway.address()).status, 200);
-    let request = recorded(&gateway, |record| record["path"] == "/again");
+    let request = recorded(gateway, |record| record["path"] == "/again");
     assert_eq!(request["subject"], subject.as_str());
     assert_ne!(request["fields"]["sealed"]["key"], key.as_str());
     assert_verifies(gateway.folder());

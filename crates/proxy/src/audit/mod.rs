@@ -8,6 +8,7 @@
 mod anchors;
 mod changes;
 mod keys;
+mod opening;
 mod pages;
 mod process;
 mod refusals;
@@ -16,40 +17,47 @@ mod trail;
 mod values;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
-use tidegate_audit::log::{Durability, Log, Lost, Options, Refused, Retention, Ticket};
+use tidegate_audit::log::{Durability, Log, Lost, OpenError, Options, Refused, Retention, Ticket};
 use tidegate_audit::note::SigningKey;
 use tidegate_audit::redact::{Pseudonyms, Redactor, Subjects};
 use tidegate_audit::settings::{AuditSettings, Durable};
 use tidegate_audit::{Kind, Record};
 use tidegate_core::{Clock, SettingsError};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use self::anchors::AnchorStates;
 pub(crate) use self::anchors::Anchors;
 pub(crate) use self::keys::Fingerprints;
+use self::opening::Opening;
 pub(crate) use self::pages::read as page;
 pub(crate) use self::process::By;
 use self::refusals::Refusals;
 pub(crate) use self::refusals::summaries;
 pub(crate) use self::trail::{Trail, answered, begin, end, redirect, refused, settle};
 pub(crate) use self::values::decoded;
+use crate::upgrade;
 
+/// How often a successor looks whether the log is free.
+const LOOK: Duration = Duration::from_millis(20);
 /// A segment of the write-ahead log.
 const SEGMENT: u64 = 16 << 20;
 
 /// The open log, with what is needed to write to it.
 pub(crate) struct Auditor {
-    log: Log,
+    log: Opening,
     node: Box<str>,
     redactor: ArcSwap<Redactor>,
     refusals: Refusals,
     anchors: AnchorStates,
     counts: Counts,
     clock: Clock,
+    /// Key events whose outcome is not recorded yet.
+    running: Arc<()>,
+    stopped: AtomicBool,
 }
 
 /// What was not recorded.
@@ -70,6 +78,8 @@ enum Unkept {
     Late(Duration),
     #[error(transparent)]
     Lost(#[from] Lost),
+    #[error("the log is still that of the process before this one")]
+    NotOpen,
     #[error("{0}")]
     Redaction(String),
     #[error(transparent)]
@@ -77,30 +87,46 @@ enum Unkept {
 }
 
 impl Auditor {
-    /// Opens the log.
+    /// Opens the log. Where a predecessor still has it, [`Self::succeed`] does that later.
     ///
     /// # Errors
     /// What hinders it, with its path in the configuration.
     pub(crate) fn open(settings: &AuditSettings, clock: &Clock) -> Result<Self, SettingsError> {
-        let wrong = |field: &str, message: String| SettingsError::new(["audit", field], message);
-        let text = std::fs::read_to_string(&settings.key)
-            .map_err(|error| wrong("key", format!("{}: {error}", settings.key.display())))?;
-        let key =
-            SigningKey::parse(text.trim()).map_err(|error| wrong("key", error.to_string()))?;
         let subjects = settings.redaction.subjects.as_deref().map(Subjects::open).transpose();
         let subjects = subjects.map_err(|error| wrong("redaction", error.to_string()))?;
-        let (log, recovered) = Log::open(options(settings), &key, clock.clone())
-            .map_err(|error| wrong("path", error.to_string()))?;
-        tracing::info!(path = %settings.path.display(), ?recovered, "the audit log is open");
+        let log = match open_log(settings, clock)? {
+            Err(OpenError::Locked(_)) if upgrade::has_predecessor() => None,
+            opened => Some(opened.map_err(|error| wrong("path", error.to_string()))?),
+        };
         Ok(Self {
-            log,
+            log: Opening::new(log),
             node: settings.node().into(),
             redactor: ArcSwap::from_pointee(redactor(settings, subjects.map(Arc::new))),
             refusals: Refusals::default(),
             anchors: AnchorStates::default(),
             counts: Counts::default(),
             clock: clock.clone(),
+            running: Arc::default(),
+            stopped: AtomicBool::new(false),
         })
+    }
+
+    /// Waits until the predecessor lets go of the log, and opens it.
+    ///
+    /// # Errors
+    /// It cannot be opened then.
+    async fn succeed(&self, settings: &AuditSettings) -> Result<(), SettingsError> {
+        while self.log.get().is_none() {
+            match tokio::task::block_in_place(|| open_log(settings, &self.clock))? {
+                Ok(log) => {
+                    let lost = self.log.open(log);
+                    self.counts.lost.fetch_add(lost as u64, Ordering::Relaxed);
+                }
+                Err(OpenError::Locked(_)) => sleep(LOOK).await,
+                Err(error) => return Err(wrong("path", error.to_string())),
+            }
+        }
+        Ok(())
     }
 
     /// Takes over what a reload may change.
@@ -113,8 +139,8 @@ impl Auditor {
         &self.clock
     }
 
-    pub(crate) fn log(&self) -> &Log {
-        &self.log
+    pub(crate) fn log(&self) -> Option<&Log> {
+        self.log.get()
     }
 
     fn record(&self, time: SystemTime, kind: Kind, event: &str) -> Record {
@@ -123,13 +149,16 @@ impl Auditor {
 
     /// Gives a record to the log, without waiting.
     fn append(&self, record: &Record, durability: Durability) -> Result<Ticket, Unkept> {
-        Ok(self.log.append(record.encode(), durability)?)
+        let log = self.log.get().ok_or(Unkept::NotOpen)?;
+        Ok(log.append(record.encode(), durability)?)
     }
 
     /// Records something that nobody waits for; a loss is counted.
     fn note(&self, record: &Record) {
-        if let Err(error) = self.append(record, Durability::Grouped) {
-            self.lost(&error);
+        match self.append(record, Durability::Grouped) {
+            Err(Unkept::NotOpen) if self.log.keep_early(record.encode()) => {}
+            Err(error) => self.lost(&error),
+            Ok(_nobody_waits) => {}
         }
     }
 
@@ -140,6 +169,7 @@ impl Auditor {
         durable: Durable,
         patience: Duration,
     ) -> Result<(), Unkept> {
+        self.log.within(patience).await.ok_or(Unkept::NotOpen)?;
         match durable {
             Durable::BeforeResponse => {
                 let ticket = self.append(record, Durability::BeforeResponse)?;
@@ -157,7 +187,9 @@ impl Auditor {
     fn lost(&self, error: &Unkept) {
         let count = match error {
             Unkept::Late(_) => &self.counts.late,
-            Unkept::Lost(_) | Unkept::Redaction(_) | Unkept::Refused(_) => &self.counts.lost,
+            Unkept::Lost(_) | Unkept::NotOpen | Unkept::Redaction(_) | Unkept::Refused(_) => {
+                &self.counts.lost
+            }
         };
         // The first, and then each time the number doubles.
         if (count.fetch_add(1, Ordering::Relaxed) + 1).is_power_of_two() {
@@ -187,6 +219,24 @@ pub(crate) fn check_reload(
     }
     Err(SettingsError::new(["audit"], "where and how the audit log is kept needs a restart")
         .with_hint("keep these settings until then; keys that a reload applies say so"))
+}
+
+fn wrong(field: &str, message: String) -> SettingsError {
+    SettingsError::new(["audit", field], message)
+}
+
+/// Opens the log; the outer error is one of the key.
+fn open_log(
+    settings: &AuditSettings,
+    clock: &Clock,
+) -> Result<Result<Log, OpenError>, SettingsError> {
+    let text = std::fs::read_to_string(&settings.key)
+        .map_err(|error| wrong("key", format!("{}: {error}", settings.key.display())))?;
+    let key = SigningKey::parse(text.trim()).map_err(|error| wrong("key", error.to_string()))?;
+    Ok(Log::open(options(settings), &key, clock.clone()).map(|(log, recovered)| {
+        tracing::info!(path = %settings.path.display(), ?recovered, "the audit log is open");
+        log
+    }))
 }
 
 fn options(settings: &AuditSettings) -> Options {

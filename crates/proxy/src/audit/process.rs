@@ -2,6 +2,9 @@
 //! of the admin listener.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -12,11 +15,15 @@ use tidegate_audit::{Kind, Record};
 use tidegate_core::SettingsError;
 use tidegate_engine::Snapshot;
 use tidegate_observe::BuildInfo;
+use tokio::time::sleep;
 
 use super::changes::{self, hash};
 use super::keys::Fingerprints;
-use super::{Auditor, Unkept};
+use super::{Auditor, LOOK, Unkept};
 use crate::edge::Edge;
+
+/// How long requests that are no key events may still be recorded after a hand-over.
+const RELEASE: Duration = Duration::from_secs(2);
 
 /// Who asked for something, and how.
 #[derive(Clone, Debug)]
@@ -49,11 +56,36 @@ impl Edge {
     }
 
     /// Records that the process serves, and waits for the disk: a log that cannot be written is
-    /// found out now and not by the first payment.
+    /// found out now and not by the first payment. A successor does so when it gets the log.
     ///
     /// # Errors
     /// The record cannot be kept.
-    pub(crate) async fn audit_start(&self, build: BuildInfo) -> Result<(), SettingsError> {
+    pub(crate) async fn audit_start(
+        self: &Arc<Self>,
+        build: BuildInfo,
+    ) -> Result<(), SettingsError> {
+        let Some(auditor) = self.audit() else { return Ok(()) };
+        if auditor.log().is_some() {
+            return self.audit_serving(build).await;
+        }
+        let edge = Arc::clone(self);
+        tokio::spawn(async move {
+            if let Err(error) = edge.succeed(build).await {
+                tracing::error!(%error, "the audit log of the process before this one stays closed");
+            }
+        });
+        Ok(())
+    }
+
+    async fn succeed(&self, build: BuildInfo) -> Result<(), SettingsError> {
+        let live = self.live();
+        if let (Some(auditor), Some(settings)) = (self.audit(), &live.snapshot.settings().audit) {
+            auditor.succeed(settings).await?;
+        }
+        self.audit_serving(build).await
+    }
+
+    async fn audit_serving(&self, build: BuildInfo) -> Result<(), SettingsError> {
         let Some(auditor) = self.audit() else { return Ok(()) };
         let live = self.live();
         let listeners = live.snapshot.settings().listeners.iter();
@@ -71,16 +103,35 @@ impl Edge {
         ticket.await.map(|_index| ()).map_err(|lost| wrong(lost.into()))
     }
 
+    /// Lets go of the log for a successor, when no connection is left, or no key event runs and
+    /// the others had their time.
+    pub(crate) async fn audit_release(&self) {
+        let Some(auditor) = self.audit() else { return };
+        let since = self.clock().now();
+        loop {
+            let waited = self.clock().now().saturating_duration_since(since);
+            let idle = Arc::strong_count(&auditor.running) == 1 && waited > RELEASE;
+            if self.connections().total() == 0 || idle {
+                return tokio::task::block_in_place(|| self.audit_stop("successor"));
+            }
+            sleep(LOOK).await;
+        }
+    }
+
     /// Records that the process ends, and closes the log with a last checkpoint.
     pub(crate) fn audit_stop(&self, why: &str) {
         let Some(auditor) = self.audit() else { return };
+        let Some(log) = auditor.log() else { return };
+        if auditor.stopped.swap(true, Ordering::Relaxed) {
+            return;
+        }
         auditor.summarise(self.clock().wall());
         let record = auditor
             .record(self.clock().wall(), Kind::Stop, why)
             .with("pid", std::process::id())
             .with("connections_left", self.connections().total());
         auditor.note(&record);
-        if let Err(error) = auditor.log().close() {
+        if let Err(error) = log.close() {
             tracing::error!(%error, "the audit log did not end well");
         }
     }

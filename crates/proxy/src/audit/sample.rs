@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
-use tidegate_audit::log::Health;
+use tidegate_audit::log::{Health, Log};
 use tidegate_observe::AuditSample;
 
 use super::Auditor;
@@ -11,7 +11,7 @@ use super::Auditor;
 impl Auditor {
     /// The figures at this time.
     pub(crate) fn sample(&self, now: SystemTime) -> AuditSample {
-        let stats = self.log.stats();
+        let Some(stats) = self.log.get().map(Log::stats) else { return AuditSample::default() };
         let age = now.duration_since(stats.checkpoint.at).unwrap_or_default();
         let buckets = stats.commit_latency.buckets.iter();
         AuditSample {

@@ -33,6 +33,8 @@ pub(crate) struct Trail {
     /// Set once the request's own record was made.
     event: Option<Arc<KeyEvent>>,
     subject: Option<String>,
+    /// Says that the outcome is still to come.
+    running: Option<Arc<()>>,
     /// The status and the reason that the outcome's record says.
     outcome: Option<(u16, Option<Reason>)>,
 }
@@ -78,6 +80,7 @@ pub(crate) async fn begin(
     if let Err(error) = kept {
         auditor.failed(&event, &error)?;
     }
+    ctx.trail.running = Some(Arc::clone(&auditor.running));
     ctx.trail.event = Some(event);
     Ok(())
 }

@@ -53,6 +53,8 @@ pub(super) enum SendError {
     Ahead { witness: u64, ours: u64 },
     #[error("none of the witness's signatures is its own")]
     NotSigned,
+    #[error("the witness's key is none")]
+    Key,
     #[error("the task ended")]
     Ended,
 }
@@ -70,12 +72,8 @@ impl Sender {
             value.set_sensitive(true);
             Some(value)
         };
-        let witness = match &anchor {
-            Anchor::Witness { key, .. } => Witness::new(auditor.log().path(), key, &auditor),
-            Anchor::File(_) | Anchor::Http(_) => None,
-        };
         let token = settings.token.as_ref().and_then(bearer);
-        Self { auditor, anchor, state, outbound, token, ca: settings.ca.clone(), witness }
+        Self { auditor, anchor, state, outbound, token, ca: settings.ca.clone(), witness: None }
     }
 
     /// Sends the latest checkpoint, unless the anchor has it.
@@ -83,7 +81,8 @@ impl Sender {
     /// # Errors
     /// It does not take it.
     pub(super) async fn send_if_new(&mut self) -> Result<(), SendError> {
-        let latest = self.auditor.log().latest();
+        let Some(log) = self.auditor.log() else { return Ok(()) };
+        let latest = log.latest();
         if latest.size == 0 || self.state.has(latest.size) {
             return Ok(());
         }
@@ -96,8 +95,10 @@ impl Sender {
                     return Err(SendError::Status(answer.status.as_u16()));
                 }
             }
-            Anchor::Witness { url, .. } => {
-                let Some(mut witness) = self.witness.take() else { return Ok(()) };
+            Anchor::Witness { url, key } => {
+                let known = self.witness.take();
+                let known = known.or_else(|| Witness::new(log.path(), &key, &self.auditor));
+                let Some(mut witness) = known else { return Err(SendError::Key) };
                 let added = witness.add(self, &url, &latest).await;
                 self.witness = Some(witness);
                 added?;
