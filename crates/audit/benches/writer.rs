@@ -62,8 +62,8 @@ fn run(folder: &Path, name: &str, load: impl FnOnce(&Log) -> Vec<Duration>) -> S
 fn line(name: &str, stats: &Stats, took: Duration, waits: &[Duration]) -> String {
     let at = |thousandths: usize| {
         let place = (waits.len() * thousandths / 1000).min(waits.len().saturating_sub(1));
-        let wait = waits.get(place).map_or(0.0, Duration::as_secs_f64);
-        format!("{:.2}", wait * 1000.0)
+        let wait = waits.get(place).map(Duration::as_secs_f64);
+        wait.map_or_else(|| "–".to_owned(), |wait| format!("{:.2}", wait * 1000.0))
     };
     let rate = stats.records as f64 / took.as_secs_f64();
     let group = stats.records as f64 / stats.groups.max(1) as f64;
@@ -71,25 +71,12 @@ fn line(name: &str, stats: &Stats, took: Duration, waits: &[Duration]) -> String
     format!("| {name} | {rate:.0} | {waits} | {group:.1} |")
 }
 
-/// 500,000 records, the next as soon as there is room in memory for it.
+/// 500,000 records, the next as soon as there is room in memory for it, until all are durable.
 fn as_fast_as_it_goes(log: &Log) -> Vec<Duration> {
-    let clock = Clock::System;
-    let mut tickets = Vec::new();
-    for n in 0..500_000 {
-        loop {
-            match log.append(record(n), Durability::Grouped) {
-                Ok(ticket) => break tickets.push(ticket),
-                Err(Refused::Full) => thread::sleep(Duration::from_micros(200)),
-                Err(error) => unreachable!("{error}"),
-            }
-        }
-    }
-    let last = clock.now();
-    let tickets = tickets.into_iter().map(Ticket::wait);
-    let all = tickets.filter_map(|outcome| outcome.ok().map(|_index| clock.now() - last));
-    // Only that all of them are durable; how long each waited says nothing in this load.
-    let durable = all.count();
+    let tickets: Vec<_> = (0..500_000).map(|n| append(log, n, Durability::Grouped)).collect();
+    let durable = tickets.into_iter().map(Ticket::wait).filter(Result::is_ok).count();
     assert_eq!(durable, 500_000, "all are durable");
+    // How long each waited says nothing in this load.
     Vec::new()
 }
 
@@ -162,8 +149,7 @@ impl<'a> Driver<'a> {
                 continue;
             }
             next += 1;
-            let ticket = self.log.append(record(next), Durability::BeforeResponse);
-            let mut ticket = ticket.unwrap_or_else(|error| unreachable!("{error}"));
+            let mut ticket = append(self.log, next, Durability::BeforeResponse);
             let waker = &appender.waker;
             if Pin::new(&mut ticket).poll(&mut Context::from_waker(waker)).is_ready() {
                 waker.wake_by_ref();
@@ -171,6 +157,17 @@ impl<'a> Driver<'a> {
             appender.ticket = Some((ticket, now));
         }
         waits
+    }
+}
+
+/// Waits while there is no room in memory: then the disk does not keep up, and the wait counts.
+fn append(log: &Log, n: usize, durability: Durability) -> Ticket {
+    loop {
+        match log.append(record(n), durability) {
+            Ok(ticket) => return ticket,
+            Err(Refused::Full) => thread::sleep(Duration::from_micros(200)),
+            Err(error) => unreachable!("{error}"),
+        }
     }
 }
 

@@ -7,7 +7,10 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
+use std::thread;
 use std::time::SystemTime;
+
+use parking_lot::Mutex;
 
 /// A file system.
 pub(crate) trait Disk: fmt::Debug + Send + Sync {
@@ -29,6 +32,11 @@ pub(crate) trait Disk: fmt::Debug + Send + Sync {
     fn remove_dir(&self, path: &Path) -> io::Result<()>;
     /// Makes names durable: what was created, renamed and removed in `dir`.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Makes several files durable, in any order. An error says which of them was not.
+    fn sync_all(&self, files: &mut [&mut Box<dyn Growing>]) -> Result<(), (usize, io::Error)> {
+        let mut files = files.iter_mut().enumerate();
+        files.try_for_each(|(place, file)| file.sync().map_err(|error| (place, error)))
+    }
     /// Takes a lock that lasts as long as what is returned; `WouldBlock` when another has it.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Any + Send + Sync>>;
 }
@@ -50,6 +58,9 @@ pub(crate) struct Machine;
 /// Records can say more than others should read: not for everybody on the machine.
 const FILE_MODE: u32 = 0o640;
 const DIR_MODE: u32 = 0o750;
+
+/// Threads that help to sync many files: a journal commits what several ask for at once.
+const HELPERS: usize = 7;
 
 impl Disk for Machine {
     fn create(&self, path: &Path) -> io::Result<Box<dyn Growing>> {
@@ -98,6 +109,31 @@ impl Disk for Machine {
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         File::open(dir)?.sync_all()
+    }
+
+    fn sync_all(&self, files: &mut [&mut Box<dyn Growing>]) -> Result<(), (usize, io::Error)> {
+        let helpers = HELPERS.min(files.len() / 8);
+        let queue = Mutex::new(files.iter_mut().enumerate());
+        let failed = Mutex::new(None);
+        let work = || {
+            loop {
+                let next = queue.lock().next();
+                let Some((place, file)) = next else { break };
+                if let Err(error) = file.sync() {
+                    *failed.lock() = Some((place, error));
+                }
+            }
+        };
+        thread::scope(|scope| {
+            for _helper in 0..helpers {
+                // Without a thread the others do its share.
+                drop(
+                    thread::Builder::new().name("audit-sync".to_owned()).spawn_scoped(scope, work),
+                );
+            }
+            work();
+        });
+        failed.into_inner().map_or(Ok(()), Err)
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Any + Send + Sync>> {

@@ -50,15 +50,13 @@ impl<'a> Replay<'a> {
         let mut found = Outcome { end: self.start, torn: 0 };
         let mut index = self.segments.first().map_or(self.start, |(first, _path)| *first);
         for (first, path) in &self.segments {
-            if *first > index {
-                let gap =
-                    format!("records {index} to {first} are missing before {}", path.display());
+            if *first != index {
+                let gap = format!("{}: it has to begin with record {index}", path.display());
                 return Err(E::from(gap));
             }
             let bytes = self.disk.read(path).map_err(|e| format!("{}: {e}", path.display()))?;
             let mut segment = Reader { bytes: &bytes, place: Place { segment: *first, offset: 0 } };
             segment.open();
-            // One that begins before `index` was given up when the disk was full, and is empty.
             while let Some(frame) = segment.next(index) {
                 index = self.records(frame, &mut take)?;
             }

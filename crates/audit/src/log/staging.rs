@@ -96,10 +96,13 @@ impl Staging {
     }
 
     fn take_names(&mut self) -> Result<(), Fault> {
-        for staged in self.staged.iter_mut().filter(|staged| !staged.synced) {
-            staged.file.sync().map_err(|error| Fault::of_sync(&staged.target, &error))?;
-            staged.synced = true;
+        let mut unsynced: Vec<_> = self.staged.iter_mut().filter(|staged| !staged.synced).collect();
+        let mut files: Vec<_> = unsynced.iter_mut().map(|staged| &mut staged.file).collect();
+        if let Err((place, error)) = self.disk.sync_all(&mut files) {
+            let target = unsynced.get(place).map(|staged| staged.target.as_path());
+            return Err(Fault::of_sync(target.unwrap_or(&self.folder), &error));
         }
+        unsynced.iter_mut().for_each(|staged| staged.synced = true);
         while let Some(staged) = self.staged.last() {
             place(&*self.disk, &staged.temporary, &staged.target, &mut self.changed)?;
             let dir = parent(&staged.target);

@@ -101,18 +101,11 @@ impl Closed {
 impl Segment {
     fn start(disk: &dyn Disk, folder: &Path, first: u64) -> Result<Self, Fault> {
         let path = folder.join(name(first));
-        let begun = disk.create(&path).and_then(|mut file| {
-            file.append(MAGIC)?;
-            Ok(file)
-        });
-        let mut file = match begun {
-            Ok(file) => file,
-            Err(error) => {
-                // An empty or torn segment at the end means nothing to whoever reads it.
-                drop(disk.remove(&path));
-                return Err(Fault::of("start", &path, &error));
-            }
-        };
+        // What a failure leaves stays: without records it means nothing to whoever reads it, and
+        // when the log is opened it may be the only segment, which says that there are none.
+        let start = |error| Fault::of("start", &path, &error);
+        let mut file = disk.create(&path).map_err(start)?;
+        file.append(MAGIC).map_err(start)?;
         file.sync().map_err(|error| Fault::of_sync(&path, &error))?;
         let names = BTreeSet::from([folder, super::staging::parent(folder)]);
         names

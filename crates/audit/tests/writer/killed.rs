@@ -31,8 +31,8 @@ fn nothing_acknowledged_is_lost_when_the_process_is_killed() {
         while !text.ends_with("R\n") {
             assert!(output.read_line(&mut text).unwrap() > 0, "it did not begin: {text}");
         }
-        // Between none and 45 ms: three intervals between checkpoints, many groups, some segments.
-        let moment = Duration::from_micros(round * 7_919 % 45_000);
+        // Up to 120 ms: eight intervals between checkpoints, many groups, some segments.
+        let moment = Duration::from_micros(round * 7_919 % 120_000);
         let reading = thread::spawn(move || {
             output.read_to_string(&mut text).unwrap();
             text
