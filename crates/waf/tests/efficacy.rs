@@ -31,6 +31,82 @@ fn the_rules_tell_attacks_from_benign_values() {
     assert!(attacks >= 0.90 && benign >= 0.98);
 }
 
+/// Whole requests, one as JSON a line, as `tests/suites/gotestwaf --export` writes them:
+/// `TIDEGATE_WAF_CASES=file`. What is wrong is told of the half that rules may be tuned on; of the
+/// other half only the shares are.
+#[test]
+fn the_rules_tell_requests_apart() {
+    let Some(file) = std::env::var_os("TIDEGATE_WAF_CASES") else { return };
+    let mut shares: BTreeMap<(u8, String, bool), (usize, usize)> = BTreeMap::new();
+    for sensitivity in 1..=4 {
+        let settings = WafSettings { sensitivity: Some(sensitivity), ..WafSettings::default() };
+        let policy = Policy::compile(&settings, RuleSet::builtin().unwrap()).unwrap();
+        for line in fs::read_to_string(&file).unwrap().lines() {
+            let case: Case = serde_json::from_str(line).unwrap();
+            let found = case.refused(&policy);
+            let key = (sensitivity, case.half.clone(), case.attack);
+            let (right, all) = shares.entry(key).or_default();
+            *all += 1;
+            *right += usize::from(found.is_some() == case.attack);
+            if sensitivity == 1 && case.half == "tune" && found.is_some() != case.attack {
+                println!("wrong {} [{}] {found:?} {}", case.set, case.how, case.payload);
+            }
+        }
+    }
+    for ((sensitivity, half, attack), (right, all)) in shares {
+        let share = right as f64 * 100.0 / all as f64;
+        println!(
+            "= sensitivity {sensitivity}, {half}, attacks {attack}: {right} of {all}, {share:.1} %"
+        );
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct Case {
+    set: String,
+    attack: bool,
+    how: String,
+    method: String,
+    target: String,
+    headers: BTreeMap<String, String>,
+    body: Option<String>,
+    half: String,
+    payload: String,
+}
+
+impl Case {
+    /// The rules that matched, if the request is refused; a head that is none is refused, too.
+    fn refused(&self, policy: &Policy) -> Option<Vec<u32>> {
+        let mut head = http::Request::builder().method(&*self.method).uri(&*self.target);
+        for (name, value) in &self.headers {
+            head = head.header(name, value.as_bytes());
+        }
+        let body = self.body.clone().unwrap_or_default();
+        if self.body.is_some() {
+            head = head.header("content-length", body.len());
+        }
+        let Ok(head) = head.header("host", "127.0.0.1").body(()) else { return Some(Vec::new()) };
+        let (head, ()) = head.into_parts();
+        let request = Request {
+            head: &head,
+            host: "127.0.0.1",
+            path: head.uri.path(),
+            client: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            secure: true,
+            received_at: Clock::System.now(),
+        };
+        let mut inspection = policy.begin();
+        let mut verdict = inspection.head(&request);
+        if matches!(verdict, Verdict::Pass) && self.body.is_some() {
+            let content_type = head.headers.get("content-type").and_then(|it| it.to_str().ok());
+            verdict = inspection.body(content_type, body.as_bytes(), true);
+        }
+        let matches = inspection.summary().unwrap_or_default().matches;
+        let refused = matches!(verdict, Verdict::Block(_));
+        refused.then(|| matches.iter().map(|found| found.rule).collect())
+    }
+}
+
 /// The share of lines that are judged as they should be, averaged over all lines.
 fn judge(policy: &Policy, folder: &Path, attack: bool) -> f64 {
     let (mut right, mut all) = (0_usize, 0_usize);

@@ -105,7 +105,8 @@ impl Forms {
         if plan.rules.is_empty() {
             return;
         }
-        let before = self.text.len();
+        work.charge(plan.steps.len(), work::PER_FORM);
+        let (before, known) = (self.text.len(), self.candidates.len());
         self.transform(plan, value.mask, raw, work);
         if value.derived {
             for form in &mut self.forms {
@@ -129,6 +130,7 @@ impl Forms {
             }
         }
         self.text.truncate(kept);
+        work.charge(self.candidates.len() - known, work::PER_CANDIDATE);
     }
 
     /// Computes the value's forms, each with the rules that look at it.

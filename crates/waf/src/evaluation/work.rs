@@ -1,6 +1,9 @@
 //! What an inspection costs, counted in steps of about a nanosecond, against a budget.
 
 pub(crate) const PER_VALUE: u64 = 300;
+/// Per form that a plan asks for.
+pub(crate) const PER_FORM: u64 = 20;
+pub(crate) const PER_CANDIDATE: u64 = 50;
 pub(crate) const PER_SEARCHED_BYTE: u64 = 4;
 pub(crate) const PER_TRANSFORMED_BYTE: u64 = 4;
 pub(crate) const PER_MATCHED_BYTE: u64 = 6;

@@ -16,13 +16,15 @@ const MIN_LENGTH: usize = 12;
 
 fn apply(bytes: &[u8], out: &mut Vec<u8>) {
     let start = out.len();
-    if bytes.len() < MIN_LENGTH || bytes.contains(&b' ') || decode(bytes, out).is_none() {
+    let decoded =
+        bytes.len() >= MIN_LENGTH && !bytes.contains(&b' ') && decode(bytes, out).is_some();
+    if !decoded || out.get(start..).is_some_and(|text| text.contains(&0)) {
         out.truncate(start);
     }
 }
 
 /// Appends the text that Base64 of any length stands for; `None`, with a part of it appended, if it
-/// is none. A space is a plus that was decoded.
+/// is none. A space is a plus that was decoded; a zero byte may be in the text, as attacks have it.
 pub(crate) fn decode(bytes: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let digits = without_padding(bytes);
     if digits.len() % 4 == 1 {
@@ -36,7 +38,7 @@ pub(crate) fn decode(bytes: &[u8], out: &mut Vec<u8>) -> Option<()> {
         bits <<= 6 * (4 - group.len());
         let [_, a, b, c] = bits.to_be_bytes();
         for byte in [a, b, c].into_iter().take(group.len() - 1) {
-            let text = matches!(byte, b'\t' | b'\n' | b'\r' | b' '..=b'~' | 0x80..);
+            let text = matches!(byte, 0 | b'\t' | b'\n' | b'\r' | b' '..=b'~' | 0x80..);
             out.push(text.then_some(byte)?);
         }
     }
