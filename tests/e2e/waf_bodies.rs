@@ -1,12 +1,15 @@
 //! Request bodies larger than Pingora can send again: inspected whole before the upstream hears of
 //! them, in bounded memory.
 
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::process::Command;
+use std::thread;
 use std::time::Duration;
 
 use tidegate_testkit::client::Ask;
 use tidegate_testkit::programs::output;
-use tidegate_testkit::{Connection, Gateway, Origin, Reply, needs, wait};
+use tidegate_testkit::{Connection, Gateway, Nginx, Origin, Reply, needs, wait};
 
 use crate::assert_problem;
 use crate::streaming::{read_until, resident_kib};
@@ -101,6 +104,49 @@ fn a_calm_large_body_arrives_whole() {
         assert_eq!(request.header("content-length"), Some(&*body.len().to_string()));
     }
     assert_eq!(origin.received().len(), 4);
+}
+
+#[test]
+fn a_large_body_reaches_a_pod_that_speaks_http2() {
+    needs!("nginx");
+    let server = "client_max_body_size 10m; client_body_buffer_size 10m; \
+                  location / { return 200 '$server_protocol $content_length'; }";
+    let pod = Nginx::listening("http2", server, &[]);
+    let config = "
+defaults: { max_body: 64MiB, waf: { budget: { work: 1s }, body: { limit: 4MiB } } }
+routes: [{ id: all, path: /, to: api }]
+upstreams: { api: { endpoints: [<pod>], protocol: h2 } }
+";
+    let gateway = Gateway::start(config, &[("pod", &pod.address())]);
+    let body = form(3 << 20, "");
+    let expected = format!("HTTP/2.0 {}", body.len());
+    assert_eq!(post(&gateway, body.clone()).text(), expected);
+    let mut connection = Connection::open(gateway.address());
+    connection.send(&chunked("/", &body));
+    assert_eq!(connection.response().text(), expected);
+}
+
+#[test]
+fn an_origin_that_does_not_wait_for_a_large_body_has_its_answer_passed_on() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("binds");
+    let address = listener.local_addr().expect("bound");
+    let origin = thread::spawn(move || {
+        let (mut stream, _peer) = listener.accept().expect("a connection");
+        let mut head = [0; 1024];
+        let read = stream.read(&mut head).expect("a head");
+        let answer = b"HTTP/1.1 429 Too Many\r\nContent-Length: 4\r\nConnection: close\r\n\r\nsoon";
+        stream.write_all(answer).expect("an answer");
+        assert!(read > 0);
+    });
+    let config = "
+defaults: { max_body: 64MiB, waf: { budget: { work: 1s }, body: { limit: 16MiB } } }
+routes: [{ id: all, path: /, to: api }]
+upstreams: { api: { endpoints: [<origin>] } }
+";
+    let gateway = Gateway::start(config, &[("origin", &address)]);
+    let response = post(&gateway, form(12 << 20, ""));
+    assert_eq!((response.status, response.text()), (429, "soon".to_owned()));
+    origin.join().expect("ended");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tidegate_testkit::client::{Ask, get};
 use tidegate_testkit::programs::output;
-use tidegate_testkit::{Connection, Gateway, Nginx, Origin, Reply, needs, wait};
+use tidegate_testkit::{Ca, Connection, Gateway, Nginx, Origin, Reply, needs, wait};
 
 use crate::assert_problem;
 use crate::streaming::{read_until, resident_kib};
@@ -249,4 +249,32 @@ upstreams: { api: { endpoints: [<pod>] } }
     assert_problem(&get(gateway.address(), "/"), 500, "waf_blocked");
     assert_eq!(get(gateway.address(), "/calm").text(), "fine");
     assert!(curl(&gateway, &["--http2-prior-knowledge"]).ends_with(" 2 500"));
+}
+
+#[test]
+fn a_leak_is_answered_over_tls_as_well() {
+    needs!("curl");
+    let (origin, ca) = (Origin::start(html(LEAK)), Ca::new("ca"));
+    let leaf = ca.server(&["127.0.0.1"]);
+    let config = "
+listeners: [{ address: 127.0.0.1:0, tls: { cert: <dir>/tls.crt, key: <dir>/tls.key } }]
+defaults: { waf: { seclang: [<dir>/own.conf], response: { inspect: true } } }
+routes: [{ path: /, to: api }]
+upstreams: { api: { endpoints: [<origin>] } }
+";
+    let gateway = Gateway::builder(config)
+        .set("origin", origin.address())
+        .file("own.conf", RULES)
+        .file("tls.crt", &leaf.cert)
+        .file("tls.key", &leaf.key)
+        .file("ca.pem", ca.pem())
+        .start();
+    for version in ["--http2", "--http1.1"] {
+        let mut command = Command::new("curl");
+        command.args(["-sS", version, "-w", " %{response_code}", "--cacert"]);
+        command.arg(gateway.folder().join("ca.pem"));
+        let said = output(command.arg(format!("https://{}/", gateway.address()))).stdout;
+        assert!(said.contains("waf_blocked") && said.ends_with(" 500"), "{version} {said}");
+        assert!(!said.contains("ORA-"), "{said}");
+    }
 }

@@ -32,6 +32,8 @@ use crate::held::HeldBody;
 use crate::response;
 use crate::upstream_head;
 
+/// How long an answer may take that came before the body was taken.
+const EARLY: Duration = Duration::from_secs(1);
 /// How much of a body is written at once.
 const PIECE: usize = 64 * 1024;
 
@@ -106,7 +108,8 @@ async fn attempt(
     };
     let digest = client.digest().cloned();
     gateway.connected_to_upstream(session, reused, &peer, -1, digest.as_ref(), ctx).await?;
-    match carry(gateway, session, ctx, Leg { client, peer: peer.clone(), reused }, body).await {
+    let leg = Leg { client, peer: peer.clone(), reused, is_spent: false };
+    match carry(gateway, session, ctx, leg, body).await {
         Ok(answered) => Ok(answered),
         Err(error) => {
             let reused = ctx.journey.reused;
@@ -214,6 +217,8 @@ pub(crate) struct Leg {
     pub(crate) client: HttpSession,
     pub(crate) peer: Box<HttpPeer>,
     pub(crate) reused: bool,
+    /// Whether no further request may go over it.
+    pub(crate) is_spent: bool,
 }
 
 impl Leg {
@@ -221,7 +226,15 @@ impl Leg {
     pub(crate) async fn ask(mut self, request: &Outgoing) -> Result<Self> {
         self.client.set_write_timeout(Some(request.between));
         self.client.set_read_timeout(Some(request.between));
-        self.send(request).await.map_err(Error::into_up)?;
+        if let Err(error) = self.send(request).await {
+            let sent_body = request.body.is_some();
+            if sent_body && timeout(EARLY, self.read_head()).await.is_ok_and(|read| read.is_ok()) {
+                // It answered without waiting for the body, and closed its side.
+                self.is_spent = true;
+                return Ok(self);
+            }
+            return Err(error.into_up());
+        }
         match timeout(request.within, self.read_head()).await {
             Ok(read) => read.map_err(Error::into_up)?,
             Err(_elapsed) => {
@@ -331,8 +344,10 @@ async fn answer(
         tasks.push(task);
     }
     session.as_mut().finish_body().await?;
-    let Leg { client, peer, .. } = leg;
-    gateway.connector().release_http_session(client, &*peer, peer.idle_timeout()).await;
+    let Leg { client, peer, is_spent, .. } = leg;
+    if !is_spent {
+        gateway.connector().release_http_session(client, &*peer, peer.idle_timeout()).await;
+    }
     Ok(())
 }
 

@@ -108,7 +108,7 @@ pub(crate) async fn race(
     let started = plan.clock.now();
     let mut second = pin!(async {
         let (client, reused) = Box::pin(request.connector.get_http_session(&*peer)).await?;
-        Leg { client, peer: peer.clone(), reused }.ask(request).await
+        Leg { client, peer: peer.clone(), reused, is_spent: false }.ask(request).await
     });
     let sent = |won, loser| Second { lease, started, won, loser, _permit: permit };
     tokio::select! {

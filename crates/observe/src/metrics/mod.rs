@@ -7,8 +7,8 @@
 //!
 //! Adding a family: count it in the struct that it belongs to, and show it in that file's `show`.
 
-mod auth;
 mod audit;
+mod auth;
 mod ejections;
 mod family;
 mod listeners;
@@ -29,8 +29,8 @@ use parking_lot::Mutex;
 use prometheus::{Encoder, Histogram, TextEncoder};
 use tidegate_core::Event;
 
-use self::auth::Auth;
 pub use self::audit::{AuditAnchor, AuditSample};
+use self::auth::Auth;
 pub use self::ejections::EJECTION_CAUSES;
 use self::family::{Families, histogram};
 use self::listeners::EarlyEnds;
