@@ -1,6 +1,5 @@
 //! Proofs of possession (RFC 9449): that who sends a token has the key that it is bound to.
 
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use aws_lc_rs::hmac;
@@ -14,6 +13,7 @@ use tidegate_core::Request;
 
 use crate::jose::{Algorithm, Key, Malformed, Token, sha256};
 use crate::json::Json;
+use crate::providers::process_key;
 use crate::settings::DpopSettings;
 
 /// How far in the future a proof may be dated, in seconds.
@@ -83,10 +83,7 @@ impl Dpop {
     pub(crate) fn new(settings: &DpopSettings, previous: Option<&Self>) -> Self {
         let fresh = || {
             // A nonce limits when a proof can be made; it opens nothing without the key.
-            let random = RandomState::new();
-            let secret: Vec<u8> =
-                (0_u8..4).flat_map(|part| random.hash_one(part).to_be_bytes()).collect();
-            let nonces = hmac::Key::new(hmac::HMAC_SHA256, &secret);
+            let nonces = process_key();
             Arc::new(Memory { seen: Mutex::default(), nonces })
         };
         let memory = previous.map_or_else(fresh, |previous| Arc::clone(&previous.memory));

@@ -1,8 +1,12 @@
 //! Who vouches: the top-level `auth`, compiled.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
+use aws_lc_rs::hmac;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tidegate_core::SettingsError;
 
 use crate::api_keys::ApiKeys;
@@ -13,7 +17,7 @@ use crate::issuer::Issuer;
 use crate::refusal::Challenge;
 use crate::resource::Resource;
 use crate::revocation::Revocations;
-use crate::settings::{AuthSettings, WaySettings};
+use crate::settings::{AuthSettings, LogSubject, WaySettings};
 use crate::way::{Mtls, Way};
 
 /// All providers, compiled.
@@ -27,6 +31,8 @@ pub struct Auth {
     dpop: Arc<Dpop>,
     resource: Option<Resource>,
     challenge: Arc<Challenge>,
+    log_subject: LogSubject,
+    pseudonyms: hmac::Key,
 }
 
 /// Compiles each of a map; errors get the map's name and the entry's.
@@ -87,6 +93,22 @@ impl Auth {
             dpop: Arc::new(dpop),
             resource,
             challenge: Arc::new(Challenge { metadata }),
+            log_subject: settings.log_subject,
+            pseudonyms: pseudonyms(settings, previous, errors),
+        }
+    }
+
+    /// A subject as the access log may name it.
+    #[must_use]
+    pub fn shown_subject(&self, subject: &str) -> Option<Box<str>> {
+        match self.log_subject {
+            LogSubject::Off => None,
+            LogSubject::Plain => Some(subject.into()),
+            LogSubject::Hashed => {
+                let tag = hmac::sign(&self.pseudonyms, subject.as_bytes());
+                let tag = URL_SAFE_NO_PAD.encode(tag.as_ref().get(..12).unwrap_or_default());
+                Some(tag.into())
+            }
         }
     }
 
@@ -209,6 +231,28 @@ impl Auth {
     pub(crate) fn challenge(&self) -> &Arc<Challenge> {
         &self.challenge
     }
+}
+
+/// The key by which subjects are hashed.
+fn pseudonyms(
+    settings: &AuthSettings,
+    previous: Option<&Auth>,
+    errors: &mut Vec<SettingsError>,
+) -> hmac::Key {
+    let Some(key) = &settings.log_key else {
+        return previous.map_or_else(process_key, |previous| previous.pseudonyms.clone());
+    };
+    if key.reveal().len() < 16 {
+        errors.push(SettingsError::new(["log_key"], "the key is shorter than 16 characters"));
+    }
+    hmac::Key::new(hmac::HMAC_SHA256, key.reveal().as_bytes())
+}
+
+/// A key that lasts as long as the process, from the system's randomness.
+pub(crate) fn process_key() -> hmac::Key {
+    let random = RandomState::new();
+    let secret: Vec<u8> = (0_u8..4).flat_map(|part| random.hash_one(part).to_be_bytes()).collect();
+    hmac::Key::new(hmac::HMAC_SHA256, &secret)
 }
 
 fn sorted(texts: &[String]) -> Box<[Box<str>]> {

@@ -82,6 +82,21 @@ pub struct Event<'a> {
     pub waf_shadow: Option<&'a WafSummary>,
     /// Limits that would have refused the request, were they not in dry-run.
     pub dry_run_limits: &'a [&'a str],
+    /// Who asked, if the route lets only known ones pass.
+    pub identity: Option<&'a Identity>,
+}
+
+/// Who asked, as logs and sinks report it.
+#[derive(Clone, Debug, Default)]
+pub struct Identity {
+    /// By which way it was shown, such as `jwt`.
+    pub method: &'static str,
+    /// The provider's name in the configuration.
+    pub provider: Arc<str>,
+    /// The subject, or a pseudonym of it; as the configuration says.
+    pub subject: Option<Box<str>>,
+    /// The client that acted.
+    pub client: Option<Box<str>>,
 }
 
 /// What the WAF found in one request, as logs and sinks report it.

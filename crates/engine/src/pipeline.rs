@@ -9,7 +9,7 @@ use http::{HeaderName, HeaderValue, header, response};
 use tidegate_auth::{Caller, Need, Permitted, Verdict as Access, Waited, Word};
 use tidegate_core::event::WafSummary;
 use tidegate_core::{Denial, Reason, Request};
-use tidegate_guard::rate::{RATE_LIMIT, RATE_LIMIT_POLICY};
+use tidegate_guard::rate::{Known, RATE_LIMIT, RATE_LIMIT_POLICY};
 use tidegate_traffic::Lookup;
 use tidegate_waf::{Inspection, RequestFacts, Verdict};
 
@@ -32,7 +32,7 @@ pub fn admit(
     let (route, matched_len) = found?;
     let mut admitted = Admitted::new(route, matched_len);
     admitted.check_address(request)?;
-    admitted.take_tokens(request)?;
+    admitted.take_tokens(request, None)?;
     admitted.inspect_head(request, facts)?;
     admitted.find_out_who_asks(request, caller, Waited::default())
 }
@@ -314,10 +314,20 @@ impl Admitted {
         checked.map_err(|denied| self.refuse(denied.into()))
     }
 
-    fn take_tokens(&mut self, request: &Request<'_>) -> Result<(), Box<Refused>> {
+    /// Takes tokens from the limits that need to know who asks, once that is known, or from the
+    /// others.
+    fn take_tokens(
+        &mut self,
+        request: &Request<'_>,
+        who: Option<Known<'_>>,
+    ) -> Result<(), Box<Refused>> {
         let route = Arc::clone(&self.route);
         for (index, limit) in route.rate_limits.iter().enumerate() {
-            let decision = limit.check(request, &route.id, request.received_at);
+            if limit.needs_identity() != who.is_some() {
+                continue;
+            }
+            let known = who.unwrap_or_default();
+            let decision = limit.check_known(request, &route.id, known, request.received_at);
             if decision.refuses() {
                 return Err(self.refuse(decision.denial()));
             }
@@ -369,6 +379,15 @@ impl Admitted {
             }
             Access::Refused(denial) => return Err(self.refuse(*denial)),
         }
+        let permitted = self.permitted.take();
+        let known = permitted.as_ref().map(|permitted| permitted.identity());
+        let known = known.map_or_else(Known::default, |who| Known {
+            provider: &who.provider,
+            subject: who.subject.as_deref(),
+            client: who.client.as_deref(),
+        });
+        self.take_tokens(request, Some(known))?;
+        self.permitted = permitted;
         Ok(Admission::Admitted(Box::new(self)))
     }
 

@@ -48,5 +48,6 @@ pub(crate) fn event() -> Event<'static> {
         waf: None,
         waf_shadow: None,
         dry_run_limits: &[],
+        identity: None,
     }
 }

@@ -11,7 +11,7 @@ use http::{HeaderValue, Method, Version};
 use pingora_error::{Error, ErrorSource};
 use pingora_proxy::Session;
 use tidegate_auth::Caller;
-use tidegate_core::event::WafSummary;
+use tidegate_core::event::{Identity, WafSummary};
 use tidegate_core::reading::Target;
 use tidegate_core::{Denial, Event, Reason, Request};
 use tidegate_engine::snapshot::{Route, Timeouts};
@@ -263,12 +263,14 @@ impl Context {
             None => self.admitted.iter().flat_map(Admitted::dry_run_limits).collect(),
         };
         let retries: Vec<&str> = self.journey.retried.iter().map(|cause| cause.code()).collect();
+        let identity = self.identity(arrival);
         let event = complete(self.event(arrival, edge.clock().now()));
         let event = Event {
             retries: &retries,
             waf: found.as_ref().or(refused.and_then(|found| found.waf.as_ref())),
             waf_shadow: shadow.as_ref().or(refused.and_then(|found| found.waf_shadow.as_ref())),
             dry_run_limits: &dry_run_limits,
+            identity: identity.as_ref(),
             ..event
         };
         let lane = self.lane.as_ref();
@@ -278,6 +280,18 @@ impl Context {
         metrics.record(&event, route, upstream.map(|upstream| &*upstream.metrics));
         edge.access_log().log(&event);
         audit::end(edge, &event, &self.trail);
+    }
+
+    /// Who asked, as it may be told.
+    fn identity(&self, arrival: &Arrival) -> Option<Identity> {
+        let who = self.admitted.as_ref()?.permitted()?.identity();
+        let auth = arrival.live.snapshot.auth();
+        Some(Identity {
+            method: who.method.name(),
+            provider: Arc::clone(&who.provider),
+            subject: who.subject.as_deref().and_then(|subject| auth.shown_subject(subject)),
+            client: who.client.clone(),
+        })
     }
 
     /// The event as far as it is known without the session.
@@ -324,6 +338,7 @@ impl Context {
             waf: None,
             waf_shadow: None,
             dry_run_limits: &[],
+            identity: None,
         }
     }
 

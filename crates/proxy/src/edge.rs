@@ -275,6 +275,7 @@ impl Edge {
             waf: found.and_then(|found| found.waf.as_ref()),
             waf_shadow: found.and_then(|found| found.waf_shadow.as_ref()),
             dry_run_limits: &[],
+            identity: None,
         };
         self.metrics.record(&event, route, None);
         self.access_log.log(&event);

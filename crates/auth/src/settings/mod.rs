@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use tidegate_core::Secret;
 
 pub use self::access::{
     AccessSettings, DemandSettings, ForwardSettings, RequireSettings, TokenPassing, WaySettings,
@@ -38,9 +39,28 @@ pub struct AuthSettings {
     pub dpop: DpopSettings,
     /// Tokens, subjects and clients that pass no longer. Default: none.
     pub revocations: Option<RevocationSettings>,
+    /// How the access log names subjects: `hashed` (by a keyed hash), `plain` or `off`. Default:
+    /// `hashed`.
+    pub log_subject: LogSubject,
+    /// The key of these hashes, at least 16 characters. Default: one that lasts as long as the
+    /// process, so that its log lines can be joined and no others.
+    pub log_key: Option<Secret>,
     /// The protected resource's own description (RFC 9728), served to clients that ask how to get
     /// a token. Default: none.
     pub resource: Option<ResourceSettings>,
+}
+
+/// How the access log names subjects.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum LogSubject {
+    /// By a keyed hash: lines of one subject can be joined, and say not who it is.
+    #[default]
+    Hashed,
+    /// Not at all.
+    Off,
+    /// As it is.
+    Plain,
 }
 
 impl AuthSettings {

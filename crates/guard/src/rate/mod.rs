@@ -43,6 +43,17 @@ struct Prefixes {
     v6: u8,
 }
 
+/// Who asks, as far as it is known. Names of different providers are different names.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Known<'a> {
+    /// Who says so.
+    pub provider: &'a str,
+    /// The subject.
+    pub subject: Option<&'a str>,
+    /// The client that acts.
+    pub client: Option<&'a str>,
+}
+
 /// What a reload keeps: the buckets, and the secret by which their keys are hashed.
 #[derive(Debug)]
 struct State {
@@ -127,10 +138,28 @@ impl RateLimit {
         &self.name
     }
 
+    /// Whether it counts by who asks, so that [`RateLimit::check_known`] has to be used.
+    #[must_use]
+    pub fn needs_identity(&self) -> bool {
+        self.key.needs_identity()
+    }
+
     /// Takes a token for the request, which `route` was found for.
     #[must_use]
     pub fn check(&self, request: &Request<'_>, route: &str, now: Instant) -> Decision<'_> {
-        let taken = self.state.buckets.take(self.bucket_key(request, route), self.gcra, now);
+        self.check_known(request, route, Known::default(), now)
+    }
+
+    /// The same, where it is known who asks.
+    #[must_use]
+    pub fn check_known(
+        &self,
+        request: &Request<'_>,
+        route: &str,
+        known: Known<'_>,
+        now: Instant,
+    ) -> Decision<'_> {
+        let taken = self.state.buckets.take(self.bucket_key(request, route, known), self.gcra, now);
         let left = self.gcra.tolerance.saturating_sub(taken.until_full) / self.gcra.interval.max(1);
         Decision {
             allowed: taken.wait.is_none(),
@@ -152,10 +181,18 @@ impl RateLimit {
         self.state.buckets.sweep(now)
     }
 
-    fn bucket_key(&self, request: &Request<'_>, route: &str) -> u64 {
+    fn bucket_key(&self, request: &Request<'_>, route: &str, known: Known<'_>) -> u64 {
         let mut hasher = self.state.hasher.build_hasher();
         for part in self.key.parts() {
             match part {
+                KeyPart::Client => match known.client {
+                    Some(client) => (ACTOR_TAG, known.provider, client).hash(&mut hasher),
+                    None => self.prefixes.hash_client(request.client, &mut hasher),
+                },
+                KeyPart::Subject => match known.subject {
+                    Some(subject) => (SUBJECT_TAG, known.provider, subject).hash(&mut hasher),
+                    None => self.prefixes.hash_client(request.client, &mut hasher),
+                },
                 KeyPart::ClientIp => self.prefixes.hash_client(request.client, &mut hasher),
                 KeyPart::Header(name) => match only_value(request.headers(), name) {
                     Some(value) => (HEADER_TAG, value.as_bytes()).hash(&mut hasher),
@@ -172,6 +209,8 @@ impl RateLimit {
 const CLIENT_TAG: u8 = 0;
 const HEADER_TAG: u8 = 1;
 const ROUTE_TAG: u8 = 2;
+const ACTOR_TAG: u8 = 3;
+const SUBJECT_TAG: u8 = 4;
 
 impl Prefixes {
     fn hash_client(self, client: IpAddr, hasher: &mut impl Hasher) {

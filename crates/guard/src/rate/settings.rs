@@ -18,9 +18,9 @@ pub struct RateLimitSettings {
     /// The limit's name in the `RateLimit` fields, logs and metrics: letters, digits, `_`, `-`
     /// and `.`. Default: named after its key.
     pub name: Option<String>,
-    /// Who shares a bucket: `client_ip` (the default), `route`, `{header: x-api-key}`, or a list
-    /// of several, which counts each combination. A request without the header counts by its
-    /// client address.
+    /// Who shares a bucket: `client_ip` (the default), `route`, `subject` or `client` (who asks, as
+    /// the route's `auth` found out), `{header: x-api-key}`, or a list of several, which counts each
+    /// combination. A request without the header, or of nobody known, counts by its client address.
     #[serde(default)]
     pub key: RateLimitKey,
     /// How fast a bucket refills, such as `100/s`, `600/m` or `1000/h`; at most a million a
@@ -84,12 +84,16 @@ pub struct RateLimitKey {
 /// One part of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyPart {
+    /// The client that acts, such as the `client_id` of a token; its address if nobody is known.
+    Client,
     /// The client's address, cut to the prefix.
     ClientIp,
     /// The value of a request header; the client's address if it is missing or ambiguous.
     Header(HeaderName),
     /// The route's id.
     Route,
+    /// Who asks, such as the `sub` of a token; the client's address if nobody is known.
+    Subject,
 }
 
 impl RateLimitKey {
@@ -97,6 +101,12 @@ impl RateLimitKey {
     #[must_use]
     pub fn new(parts: Vec<KeyPart>) -> Self {
         Self { parts }
+    }
+
+    /// Whether it counts by who asks, which is known late.
+    #[must_use]
+    pub fn needs_identity(&self) -> bool {
+        self.parts.iter().any(|part| matches!(part, KeyPart::Client | KeyPart::Subject))
     }
 
     /// The parts, in the order of the settings.
@@ -117,16 +127,19 @@ impl fmt::Display for RateLimitKey {
         for (index, part) in self.parts.iter().enumerate() {
             f.write_str(if index == 0 { "" } else { "." })?;
             match part {
+                KeyPart::Client => f.write_str("client")?,
                 KeyPart::ClientIp => f.write_str("client_ip")?,
                 KeyPart::Header(name) => f.write_str(name.as_str())?,
                 KeyPart::Route => f.write_str("route")?,
+                KeyPart::Subject => f.write_str("subject")?,
             }
         }
         Ok(())
     }
 }
 
-const EXPECTED: &str = "`client_ip`, `route`, `{header: <name>}` or a list of them";
+const EXPECTED: &str =
+    "`client_ip`, `route`, `subject`, `client`, `{header: <name>}` or a list of them";
 
 impl<'de> Deserialize<'de> for RateLimitKey {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -184,8 +197,13 @@ impl<'de> Visitor<'de> for PartVisitor {
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
         match text {
             "client_ip" => Ok(KeyPart::ClientIp),
+            "client" => Ok(KeyPart::Client),
             "route" => Ok(KeyPart::Route),
-            other => Err(de::Error::unknown_variant(other, &["client_ip", "route", "header"])),
+            "subject" => Ok(KeyPart::Subject),
+            other => {
+                let known = &["client_ip", "route", "subject", "client", "header"];
+                Err(de::Error::unknown_variant(other, known))
+            }
         }
     }
 
@@ -233,9 +251,9 @@ impl JsonSchema for KeyPart {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "description": "`client_ip`, `route` or `{header: <name>}`.",
+            "description": "`client_ip`, `route`, `subject`, `client` or `{header: <name>}`.",
             "anyOf": [
-                { "type": "string", "enum": ["client_ip", "route"] },
+                { "type": "string", "enum": ["client_ip", "route", "subject", "client"] },
                 {
                     "type": "object",
                     "properties": { "header": { "type": "string", "description": "The name of a request header." } },

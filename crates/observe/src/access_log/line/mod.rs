@@ -19,6 +19,15 @@ pub(super) fn write(out: &mut Vec<u8>, times: &mut TimeText, event: &Event<'_>) 
     times.write(line.out, event.time);
     write_request(&mut line, event);
     write_answer(&mut line, event);
+    if let Some(identity) = event.identity {
+        line.name("auth");
+        let mut object = Object::begin(line.out);
+        object.text("method", identity.method);
+        object.text("provider", &identity.provider);
+        object.text_if_any("subject", identity.subject.as_deref());
+        object.text_if_any("client", identity.client.as_deref());
+        object.end();
+    }
     if let Some(waf) = event.waf {
         line.name("waf");
         write_waf(line.out, waf);
