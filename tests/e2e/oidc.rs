@@ -17,7 +17,11 @@ const CONFIG: &str = "
 auth:
   issuers:
     corp: { issuer: 'http://<provider>', audience: ['https://api.example.com'], algorithms: [ES256], refresh: 2s }
+  introspection:
+    opaque: { url: 'http://<provider>/token/introspection', client_id: gateway, client_secret: '${env:GATEWAY_SECRET}', cache: 1s }
 routes:
+  - { path: /opaque, to: api, auth: { introspection: opaque, scopes: [pay:read] } }
+  - { path: /bound, to: api, auth: { jwt: corp, bound: true } }
   - { path: /pay, to: api, auth: { jwt: corp, scopes: [pay:read], forward: { headers: { X-Client: client } } } }
 upstreams: { api: { endpoints: [<origin>] } }
 ";
@@ -61,11 +65,15 @@ impl Provider {
 
     /// An access token for a client's own purposes (RFC 6749 §4.4).
     fn token(&self, scope: &str) -> String {
+        self.ask_for(&format!("grant_type=client_credentials&scope={scope}"))
+    }
+
+    fn ask_for(&self, form: &str) -> String {
         let answer = Ask::new("POST", "/token")
             .host(&self.address.to_string())
             .field("Authorization", &basic("shop"))
             .field("Content-Type", "application/x-www-form-urlencoded")
-            .body(format!("grant_type=client_credentials&scope={scope}"))
+            .body(form)
             .send(self.address);
         assert_eq!(answer.status, 200, "{}", answer.text());
         answer.json()["access_token"].as_str().expect("a token").to_owned()
@@ -82,6 +90,14 @@ fn basic(client: &str) -> String {
     format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(secret))
 }
 
+fn gateway(origin: &Origin, provider: &Provider) -> Gateway {
+    Gateway::builder(CONFIG)
+        .set("origin", origin.address())
+        .set("provider", provider.address)
+        .env("GATEWAY_SECRET", "gateway-secret-of-sufficient-length")
+        .start()
+}
+
 fn pay(token: &str) -> Ask {
     Ask::new("GET", "/pay").field("Authorization", &format!("Bearer {token}"))
 }
@@ -91,9 +107,7 @@ fn tokens_of_a_real_provider_pass_over_rotation_and_its_death() {
     let Some(folder) = folder() else { return };
     let origin = Origin::start(Reply::ok("ok"));
     let mut provider = Provider::start(folder);
-    let values: [(&str, &dyn std::fmt::Display); 2] =
-        [("origin", &origin.address()), ("provider", &provider.address)];
-    let gateway = Gateway::start(CONFIG, &values);
+    let gateway = gateway(&origin, &provider);
     let token = provider.token("pay:read");
     let answer = pay(&token).send(gateway.address());
     assert_eq!(answer.status, 200, "{} {}", answer.text(), gateway.stderr());
@@ -129,4 +143,64 @@ fn tokens_of_a_real_provider_pass_over_rotation_and_its_death() {
         pay(&fresh).send(gateway.address()).status == 200
     });
     assert_problem(&pay(&token).send(gateway.address()), 401, "invalid_token");
+}
+
+#[test]
+fn opaque_tokens_pass_by_introspection_until_they_are_revoked() {
+    let Some(folder) = folder() else { return };
+    let origin = Origin::start(Reply::ok("ok"));
+    let mut provider = Provider::start(folder);
+    let gateway = gateway(&origin, &provider);
+    let resource = "resource=https://api.example.com/opaque";
+    let token =
+        provider.ask_for(&format!("grant_type=client_credentials&scope=pay:read&{resource}"));
+    assert!(!token.contains('.'), "an opaque token: {token}");
+    let ask = |token: &str| {
+        Ask::new("GET", "/opaque")
+            .field("Authorization", &format!("Bearer {token}"))
+            .send(gateway.address())
+    };
+    assert_eq!(ask(&token).status, 200);
+    assert_problem(&ask("unknown"), 401, "invalid_token");
+    let revoked = Ask::new("POST", "/token/revocation")
+        .host(&provider.address.to_string())
+        .field("Authorization", &basic("shop"))
+        .field("Content-Type", "application/x-www-form-urlencoded")
+        .body(format!("token={token}"))
+        .send(provider.address);
+    assert_eq!(revoked.status, 200, "{}", revoked.text());
+    wait::until("the revoked token is refused", || ask(&token).status == 401);
+    provider.running = None;
+    assert_problem(&ask("another"), 503, "auth_unavailable");
+}
+
+#[test]
+fn a_token_that_is_bound_to_a_key_passes_with_each_proof_once() {
+    let Some(folder) = folder() else { return };
+    let origin = Origin::start(Reply::ok("ok"));
+    let provider = Provider::start(folder);
+    let gateway = gateway(&origin, &provider);
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("oidc/dpop.mjs");
+    let mut command = Command::new("node");
+    command.arg(script).arg(&provider.folder).arg(format!("http://{}", provider.address));
+    command.arg("GET").arg(format!("http://{}/bound", gateway.address()));
+    let output = programs::output(&mut command);
+    assert!(output.status.success(), "{}", output.stderr);
+    let made: serde_json::Value = serde_json::from_str(&output.stdout).expect("JSON");
+    let token = made["token"].as_str().expect("a token");
+    let send = |scheme: &str, proof: &serde_json::Value| {
+        Ask::new("GET", "/bound")
+            .host(&gateway.address().to_string())
+            .field("Authorization", &format!("{scheme} {token}"))
+            .field("DPoP", proof.as_str().expect("a proof"))
+            .send(gateway.address())
+    };
+    assert_eq!(send("DPoP", &made["proofs"][0]).status, 200, "{}", gateway.stderr());
+    assert_problem(&send("DPoP", &made["proofs"][0]), 401, "invalid_token");
+    assert_eq!(send("DPoP", &made["proofs"][1]).status, 200);
+    assert_problem(&send("DPoP", &made["stranger"]), 401, "invalid_token");
+    assert_problem(&send("Bearer", &made["proofs"][1]), 401, "invalid_token");
+    let free = provider.token("pay:read");
+    let unbound = Ask::new("GET", "/bound").field("Authorization", &format!("Bearer {free}"));
+    assert_problem(&unbound.send(gateway.address()), 401, "invalid_token");
 }
