@@ -36,7 +36,7 @@ pub(crate) fn options(folder: &Path) -> Options {
 }
 
 /// The record number `n` of a writer: nobody else writes it.
-fn record(round: &str, writer: u64, n: u64) -> String {
+pub(crate) fn record(round: &str, writer: u64, n: u64) -> String {
     let filler = usize::try_from((n * 131 + writer * 17) % 400).unwrap();
     format!("{round}.{writer}.{n}.{}", "x".repeat(filler))
 }

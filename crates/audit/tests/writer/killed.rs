@@ -13,7 +13,7 @@ use super::ledger::Ledger;
 const TEST: &str = "killed::nothing_acknowledged_is_lost_when_the_process_is_killed";
 
 /// How often, and how often with `TIDEGATE_AUDIT_THOROUGH` set.
-const ROUNDS: u64 = 30;
+const ROUNDS: u64 = 20;
 const THOROUGH: u64 = 250;
 
 #[test]

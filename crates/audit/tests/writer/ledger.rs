@@ -7,7 +7,7 @@ use std::path::Path;
 use tidegate_audit::bundle;
 use tidegate_audit::checkpoint::Signed;
 use tidegate_audit::hash::Hash;
-use tidegate_audit::log::{Log, OpenError, Options, Recovered};
+use tidegate_audit::log::{Durability, Log, OpenError, Options, Recovered};
 use tidegate_audit::tile::{Kind, TILE_WIDTH, Tile};
 use tidegate_audit::tree::Frontier;
 use tidegate_core::Clock;
@@ -27,7 +27,6 @@ pub(crate) struct Ledger {
 /// What a process said of its own end.
 #[derive(Debug, Default)]
 pub(crate) struct Said {
-    pub(crate) acknowledged: usize,
     pub(crate) failures: Vec<String>,
     pub(crate) no_space: Vec<String>,
     pub(crate) not_opened: Vec<String>,
@@ -45,7 +44,6 @@ impl Ledger {
                     let index = index.parse().unwrap();
                     let before = self.acknowledged.insert(index, record.to_owned());
                     assert_eq!(before, None, "two records were given the index {index}");
-                    said.acknowledged += 1;
                 }
                 ("S", Some((size, root))) => {
                     self.signed.insert((size.parse().unwrap(), root.to_owned()));
@@ -106,6 +104,19 @@ impl Ledger {
     pub(crate) fn check_all(&mut self, folder: &Path) {
         (self.checked, self.seen) = (Frontier::new(), BTreeSet::new());
         self.check(folder);
+    }
+
+    /// Appends `count` records in this process, and notes them.
+    pub(crate) fn work(&mut self, folder: &Path, round: &str, count: u64) {
+        let (log, _recovered) =
+            Log::open(child::options(folder), &child::key(), Clock::System).unwrap();
+        for n in 0..count {
+            let record = child::record(round, 0, n);
+            let ticket = log.append(record.clone().into_bytes(), Durability::BeforeResponse);
+            let before = self.acknowledged.insert(ticket.unwrap().wait().unwrap(), record);
+            assert_eq!(before, None, "an index was given twice");
+        }
+        log.close().unwrap();
     }
 
     /// How many records were acknowledged, and how many checkpoints seen.

@@ -131,6 +131,19 @@ fn a_log_has_one_writer() {
     open(options(&folder));
 }
 
+/// Without a process of its own: between fork and exec that would have the locks of other tests.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
 #[test]
 fn a_restored_backup_is_refused_and_goes_on_only_under_a_new_origin() {
     let folder = TempDir::new().unwrap();
@@ -139,9 +152,7 @@ fn a_restored_backup_is_refused_and_goes_on_only_under_a_new_origin() {
     log.close().unwrap();
     drop(log);
     let backup = folder.path().join("backup");
-    let mut copy = std::process::Command::new("cp");
-    copy.arg("-a").arg(folder.path().join("log")).arg(&backup);
-    assert!(copy.status().unwrap().success());
+    copy(&folder.path().join("log"), &backup);
     let (log, _more) = open(options(&folder));
     append(&log, 300, 400);
     log.close().unwrap();
@@ -189,7 +200,8 @@ fn a_log_whose_head_is_missing_forged_or_ahead_is_refused() {
     let head = folder.path().join("apart/head");
     let kept = fs::read_to_string(&head).unwrap();
     fs::remove_file(&head).unwrap();
-    assert!(matches!(refused(&folder, &key()), OpenError::HeadMissing { .. }));
+    let error = refused(&folder, &key());
+    assert!(matches!(error, OpenError::HeadMissing { .. }), "{error}");
     fs::write(&head, kept.replace("\n300\n", "\n299\n")).unwrap();
     assert!(matches!(refused(&folder, &key()), OpenError::OtherKey { .. }));
     let forked = crate::checkpoint::Checkpoint {

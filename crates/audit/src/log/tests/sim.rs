@@ -284,12 +284,10 @@ impl World {
                 let lost = outcome.is_err();
                 pending.drain(..).filter(|_change| !lost).for_each(|c| c.apply(durable));
             }
-            Some(Node::Dir { durable, pending, .. }) => {
-                if outcome.is_ok() {
-                    pending.drain(..).for_each(|change| rename_all(durable, change));
-                }
+            Some(Node::Dir { durable, pending, .. }) if outcome.is_ok() => {
+                pending.drain(..).for_each(|change| rename_all(durable, change));
             }
-            None => {}
+            Some(Node::Dir { .. }) | None => {}
         }
         outcome
     }
