@@ -12,10 +12,11 @@ use tidegate_core::{Secret, SettingsError};
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq)]
 #[serde(default, deny_unknown_fields, rename_all = "snake_case")]
 pub struct AnchorSettings {
-    /// A file elsewhere, to which each checkpoint is appended, with an empty line behind it. A
-    /// reload applies it.
+    /// A file elsewhere, to which the latest checkpoint is appended, with an empty line behind
+    /// it. A reload applies it.
     pub file: Option<PathBuf>,
-    /// A URL to which each checkpoint is sent by POST; any 2xx takes it. A reload applies it.
+    /// A URL to which the latest checkpoint is sent by POST; any 2xx takes it. A reload applies
+    /// it.
     pub http: Option<String>,
     /// The prefix of a C2SP witness (tlog-witness): `POST <witness>/add-checkpoint`. Its
     /// cosignatures are kept beside the log's checkpoint. A reload applies it.

@@ -63,8 +63,8 @@ pub struct AuditSettings {
     /// What is recorded of refused requests.
     #[serde(default)]
     pub security_events: SecurityEventSettings,
-    /// Record starts, stops, configurations, keys and what is asked of the admin listener.
-    /// Default: true. A reload applies it.
+    /// Record configurations, keys and what is asked of the admin listener; starts and stops are
+    /// recorded always. Default: true. A reload applies it.
     #[serde(default = "yes")]
     pub administration: bool,
 }
