@@ -86,10 +86,7 @@ impl Source {
 
     /// The head file that the configuration names.
     pub(super) fn head(&self) -> Option<PathBuf> {
-        let settings = self.settings.as_ref()?;
-        let mut beside = settings.path.clone().into_os_string();
-        beside.push(".head");
-        Some(settings.head.clone().unwrap_or_else(|| beside.into()))
+        self.settings.as_ref().map(AuditSettings::head_file)
     }
 
     /// The checkpoints that witnesses signed, as far as the log keeps them.
