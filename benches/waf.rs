@@ -3,7 +3,11 @@
 //!
 //! `TIDEGATE_CRS=coreruleset cargo bench -p tidegate-benches --bench waf`
 
-#![expect(clippy::expect_used, reason = "a benchmark that cannot be set up may stop")]
+#![expect(
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "a benchmark that cannot be set up may stop, and tells what it leaves out"
+)]
 
 use std::hint::black_box;
 use std::path::Path;

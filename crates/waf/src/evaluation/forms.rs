@@ -4,6 +4,7 @@ use crate::bits::RuleBits;
 use crate::mask::ByteMask;
 use crate::policy::Compiled;
 use crate::policy::plan::{Plan, Step, places, retain};
+use crate::prefilter::Prefilter;
 use crate::target::Target;
 use crate::values::Value;
 
@@ -117,7 +118,7 @@ impl Forms {
         let mut kept = before;
         for form in 0..self.used {
             if policy.prefilter {
-                self.narrow(form, raw, policy, plan, work);
+                self.narrow(form, raw, (&policy.rules.program.prefilter, plan), work);
             }
             let span = self.span(form);
             let Some(known) = self.forms.get(form) else { break };
@@ -210,8 +211,13 @@ impl Forms {
     }
 
     /// Leaves only the rules that the form could match.
-    fn narrow(&mut self, form: usize, raw: &[u8], policy: &Compiled, plan: &Plan, work: &mut Work) {
-        let prefilter = &policy.rules.program.prefilter;
+    fn narrow(
+        &mut self,
+        form: usize,
+        raw: &[u8],
+        (prefilter, plan): (&Prefilter, &Plan),
+        work: &mut Work,
+    ) {
         let Some(known) = self.forms.get_mut(form) else { return };
         let mask = known.mask;
         plan.retain_by_bytes(&mask, &mut known.rules, &mut self.scratch);

@@ -256,7 +256,6 @@ mod tests {
 
     /// libinjection's own inputs: `TIDEGATE_LIBINJECTION` names a checkout of it.
     #[test]
-    #[expect(clippy::disallowed_methods, reason = "a test's input is named by its caller")]
     fn the_gates_hold_on_the_inputs_of_libinjection() {
         let Some(root) = std::env::var_os("TIDEGATE_LIBINJECTION") else {
             eprintln!("skipped: TIDEGATE_LIBINJECTION names no checkout of libinjection");
@@ -286,7 +285,7 @@ mod tests {
         let plain =
             |fingerprint: &str| fingerprint.bytes().all(|token| b"1NO.,:;?".contains(&token));
         for keyword in SQL_KEYWORDS.iter().filter(|keyword| keyword.token_type == b'F') {
-            assert!(!plain(&keyword.word[1..]), "{}", keyword.word);
+            assert!(!plain(keyword.word.strip_prefix('0').unwrap()), "{}", keyword.word);
         }
     }
 
