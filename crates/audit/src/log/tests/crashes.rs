@@ -222,6 +222,28 @@ fn a_crash_at_any_operation_loses_nothing_that_was_acknowledged() {
     }
 }
 
+/// It makes directories, which the next process finds and which may yet be lost.
+#[test]
+fn a_crash_at_any_operation_of_the_first_checkpoint_loses_nothing() {
+    for at in 1.. {
+        let sim = Sim::new(Plan::default());
+        let mut witness = Witness::default();
+        let mut opened = open(&sim).unwrap();
+        witness.group(&mut opened, &mut Dice(2)).unwrap();
+        sim.plan(Plan { dies_at: Some(at), part: 128, ..Plan::default() });
+        let done = opened.tiler.checkpoint().is_ok();
+        witness.look(&sim);
+        for crash in [Crash::Process, Crash::KeepsAll, Crash::KeepsSome(at)] {
+            let context = format!("operation {at}, {crash:?}");
+            recover(&sim.crashed(crash), witness.clone(), (13, &context));
+        }
+        if done {
+            assert!(at > 20, "{at} operations make no checkpoint");
+            break;
+        }
+    }
+}
+
 #[test]
 fn a_crash_at_any_byte_of_a_group_loses_nothing_that_was_acknowledged() {
     let (sim, witness) = worked(3);
