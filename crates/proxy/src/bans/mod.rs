@@ -12,6 +12,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tidegate_core::Clock;
 use tidegate_guard::Bans;
+use tidegate_guard::bans::file::BadLine;
 use tidegate_guard::bans::{Now, file};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
@@ -51,11 +52,8 @@ impl BanFile {
             Err(error) => return Err(error),
         };
         let (kept, bad) = file::read(&text);
-        if let Some(first) = bad.first() {
-            let copy = beside(path, ".bad");
-            fs::write(&copy, &text)?;
-            let (lines, copy) = (bad.len(), copy.display());
-            tracing::error!(%first, lines, %copy, "lines of the bans' file are not bans");
+        if !bad.is_empty() {
+            keep_aside(path, &text, &bad)?;
         }
         let (taken, refused) = bans.add(kept, now);
         tracing::info!(taken, over_or_refused = refused.len(), "bans taken from their file");
@@ -77,6 +75,15 @@ impl BanFile {
             Err(error) => tracing::error!(%error, path = %path.display(), "bans are not written"),
         }
     }
+}
+
+/// Leaves a copy of a file with bad lines beside it.
+fn keep_aside(path: &Path, text: &str, bad: &[BadLine]) -> io::Result<()> {
+    let copy = beside(path, ".bad");
+    fs::write(&copy, text)?;
+    let (first, lines, copy) = (bad.first(), bad.len(), copy.display());
+    tracing::error!(?first, lines, %copy, "lines of the bans' file are not bans");
+    Ok(())
 }
 
 /// Replaces the file as a whole, so that a crash leaves the old one or the new one.
