@@ -15,6 +15,7 @@ mod admin;
 mod affinity;
 mod audit;
 mod auth;
+mod audit_proof;
 mod bad_upstreams;
 mod bans;
 mod clients;
