@@ -14,8 +14,8 @@
 mod admin;
 mod affinity;
 mod audit;
-mod auth;
 mod audit_proof;
+mod auth;
 mod bad_upstreams;
 mod bans;
 mod clients;
