@@ -139,11 +139,13 @@ def certificate(place):
     (place / "both.pem").write_text(both)
 
 
-def nginx(place, name, http, core, ports):
-    """An nginx with one worker and these http directives; a port may come with its address."""
+def nginx(place, name, http, core, ports, main=""):
+    """An nginx with one worker, these http directives and these of its main block; a port may come
+    with its address."""
     home = place / name
     home.mkdir(mode=0o755)
     (home / "nginx.conf").write_text(f"""
+        {main}
         daemon off; master_process off; worker_processes 1; worker_rlimit_nofile 20000;
         pid {home}/pid; error_log {home}/error.log crit;
         events {{ worker_connections 19000; }}
@@ -220,11 +222,13 @@ def fetch(url, method="GET"):
 UNITS = {"us": 1, "ms": 1e3, "s": 1e6, "m": 60e6}
 
 
-def wrk(url, seconds, connections=64, headers=(), core=LOAD_CORE):
+def wrk(url, seconds, connections=64, headers=(), core=LOAD_CORE, script=None):
     """Requests, requests per second, p50 and p99 in µs, and errors, as wrk saw them."""
     argv = [program("wrk"), "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", url]
     for header in headers:
         argv += ["-H", header]
+    if script:
+        argv += ["-s", str(script)]
     text = run(argv, core)
     latency = {
         percent: float(value) * UNITS[unit]
