@@ -54,7 +54,7 @@ fn keys_that_nobody_knows() {
     check(
         "routes:\n  - { path: /, to: api, limit: 3 }",
         &[
-            "2:25 routes[0].limit: unknown key `limit` (known here: id, host, path, methods, scheme, headers, query, to, redirect, rewrite, policies, rate_limit, waf, allow, deny, max_body, timeouts, retries, hedge, request_headers, response_headers)",
+            "2:25 routes[0].limit: unknown key `limit` (known here: id, host, path, methods, scheme, headers, query, to, redirect, rewrite, policies, auth, rate_limit, audit, waf, allow, deny, max_body, timeouts, retries, hedge, request_headers, response_headers)",
         ],
     );
     check(
