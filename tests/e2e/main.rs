@@ -40,6 +40,7 @@ mod waf;
 mod waf_bodies;
 mod waf_hostile;
 mod waf_responses;
+mod waf_rules;
 mod websocket;
 
 use std::net::SocketAddr;

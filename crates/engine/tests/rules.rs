@@ -17,7 +17,7 @@ policies:
 routes:
   - { path: /a, to: api }
   - { path: /b, to: api, waf: { exclude: [{ rules: [1] }] } }
-  - { path: /c, to: api, waf: { seclang: [other.conf], shadow: { seclang: [rules/*.conf] } } }
+  - { path: /c, to: api, waf: { exclude: [{ rules: [7] }, { rules: [7], targets: [query] }], seclang: [other.conf], shadow: { seclang: [rules/*.conf] } } }
 upstreams:
   api: { endpoints: [127.0.0.1:9000] }
 ";
@@ -124,6 +124,11 @@ fn resident() -> u64 {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
+fn append(file: &Path, text: &str) {
+    let mut file = fs::OpenOptions::new().append(true).create(true).open(file).unwrap();
+    std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
+}
+
 /// With `TIDEGATE_CRS` naming a checkout of the Core Rule Set it is that, else rules of our own.
 #[test]
 fn a_hundred_reloads_keep_the_memory_flat() {
@@ -131,8 +136,11 @@ fn a_hundred_reloads_keep_the_memory_flat() {
     write(folder.path());
     let crs = std::env::var("TIDEGATE_CRS").ok();
     if let Some(crs) = &crs {
+        let of_crs = format!("{{ crs: {{ path: {crs}, setup: setup.conf }} }}");
+        let setup = Path::new(crs).join("crs-setup.conf.example");
+        fs::copy(setup, folder.path().join("setup.conf")).unwrap();
         let edge = EDGE
-            .replace("{ seclang: [rules/*.conf] }", &format!("{{ crs: {crs} }}"))
+            .replacen("{ seclang: [rules/*.conf] }", &of_crs, 1)
             .replace("[2]", "[942100]")
             .replace("[1]", "[942100]");
         fs::write(folder.path().join("edge.yaml"), edge).unwrap();
@@ -154,11 +162,12 @@ fn a_hundred_reloads_keep_the_memory_flat() {
             let text = format!("{}# {half} {round}\n", rule(7));
             fs::write(folder.path().join("other.conf"), text).unwrap();
             fs::write(folder.path().join("words.data"), "x\n").unwrap();
+            append(&folder.path().join("setup.conf"), "# a reload\n");
             current = compile(folder.path(), Some(&current)).unwrap();
         }
         *resident_now = resident();
     }
     println!("resident: {before} KiB, {unchanged} KiB behind 100 reloads, {changed:?} KiB behind");
     assert!(unchanged < before + 4_096, "{before} {unchanged}");
-    assert!(changed[1] < changed[0] + 8_192, "{changed:?}");
+    assert!(changed[1] < changed[0] + 16_384, "{changed:?}");
 }

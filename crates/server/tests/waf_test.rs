@@ -82,8 +82,8 @@ fn a_request_by_flags_is_told_with_what_decided() {
             "in ARGS:q: evil",
             "says saw an evil word",
             "phase 2, adds 0, makes 0; attack-evil",
-            "work 0.0",
-            "10 phase 2: 0.0",
+            " of 12 ms: search ",
+            "10 phase 2: ",
         ],
     );
     folder.check(&["http://shop.example/?q=good"], 0, &["passes: nothing was found"]);

@@ -6,6 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use http::request::Parts;
 use tidegate_core::event::WafSummary;
@@ -44,7 +45,10 @@ struct Rules {
 
 impl Rules {
     fn new(name: &str, text: &str) -> Self {
-        let file = std::env::temp_dir().join(format!("tidegate-{name}-{}", std::process::id()));
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("tidegate-{name}-{}-{number}", std::process::id());
+        let file = std::env::temp_dir().join(name);
         std::fs::write(&file, text).unwrap();
         Self { file }
     }
@@ -232,7 +236,8 @@ fn what_rules_sanitise_is_not_told() {
         let (_, summary) = inspect(&rules.policy(""), "/?pin=1234", "");
         let summary = summary.unwrap();
         let hidden = |target: &str| {
-            let found = summary.matches.iter().find(|found| &*found.target == target);
+            let found =
+                summary.matches.iter().find(|found| found.target.eq_ignore_ascii_case(target));
             found.map(|found| &*found.piece == "[redacted]" && &*found.logdata == "[redacted]")
         };
         let names = summary.sanitised.join(" ");
@@ -241,6 +246,23 @@ fn what_rules_sanitise_is_not_told() {
             0 => assert_eq!(names, "pin"),
             _ => assert_eq!(names, "pin", "{summary:?}"),
         }
+    }
+}
+
+#[test]
+fn a_chain_does_not_tell_what_its_first_link_may_not() {
+    let chain = |first: &str| {
+        format!(
+            "SecRule {first} \"@rx (.*)\" \"id:1, phase:2, pass, log, capture, \
+             logdata:'%{{TX.1}} %{{MATCHED_VAR}}', chain\"\nSecRule TX:1 \"@rx 47\"\n\
+             SecAction \"id:2, phase:2, pass, nolog, sanitiseArg:pin\"\n"
+        )
+    };
+    for argument in ["pin", "password", "open"] {
+        let rules = Rules::new(&format!("chain-{argument}"), &chain(&format!("ARGS:{argument}")));
+        let (_, summary) = inspect(&rules.policy(""), &format!("/?{argument}=4711"), "");
+        let told = format!("{:?}", summary.unwrap().matches);
+        assert_eq!(told.contains("47"), argument == "open", "{told}");
     }
 }
 

@@ -253,7 +253,14 @@ impl<'c> Policies<'c> {
         settings: Option<&WafSettings>,
         errors: &mut Vec<SettingsError>,
     ) -> WafPolicy {
-        let Some(shadow) = settings.and_then(WafSettings::shadow) else { return WafPolicy::off() };
+        let Some(settings) = settings else { return WafPolicy::off() };
+        let Some(mut shadow) = settings.shadow() else { return WafPolicy::off() };
+        let own_exclusions = settings.shadow.as_ref().is_some_and(|it| it.exclude.is_some());
+        if self.merged && !own_exclusions && shadow.sources() != settings.sources() {
+            let previous = self.previous.map(|previous| &previous.rules);
+            let rules = self.rules.of(&shadow, previous);
+            rules.iter().for_each(|rules| shadow.keep_known_exclusions(rules));
+        }
         let mut found = Vec::new();
         let policy = self.waf(Some(&shadow), "shadow", &mut found);
         let own = |error: &SettingsError| {

@@ -91,6 +91,10 @@ impl Evaluation {
         if rule.log && self.outcome.has_room() {
             let record = self.record(rule, score);
             self.outcome.matches.push(record);
+            if policy.rules.program.hides {
+                let places = self.places().collect();
+                self.hidden.note_match(places);
+            }
         }
         match &rule.then {
             Then::Pass => {}
@@ -112,6 +116,11 @@ impl Evaluation {
         for (slot, value) in &policy.settings {
             self.tx.set(*slot, value);
         }
+    }
+
+    /// Where the rule at hand matched, as it is told.
+    fn places(&self) -> impl Iterator<Item = Box<str>> {
+        self.matched_all().map(|found| evidence::place(&found))
     }
 
     fn control(&mut self, policy: &Compiled, control: Control) {
@@ -144,10 +153,8 @@ impl Evaluation {
                 asked.for_each(|asked| self.hidden.add(asked));
             }
             Control::HideMatched => {
-                for index in 0..self.matched.len() {
-                    let place = self.matched.evidence(index).map(|found| evidence::place(&found));
-                    place.into_iter().for_each(|place| self.hidden.add_exactly(place));
-                }
+                let places: Vec<_> = self.places().collect();
+                places.into_iter().for_each(|place| self.hidden.add_exactly(place));
             }
             Control::Settings => self.put_settings(policy),
         }

@@ -18,6 +18,8 @@ pub(crate) struct Hidden {
     asked: Vec<Sanitise>,
     /// As matches name them.
     exactly: Vec<Box<str>>,
+    /// For each match that is told, all places that its rule matched at.
+    matched: Vec<Vec<Box<str>>>,
 }
 
 impl Hidden {
@@ -29,6 +31,11 @@ impl Hidden {
 
     pub(super) fn add_exactly(&mut self, target: Box<str>) {
         self.exactly.push(target);
+    }
+
+    /// Notes where the rule of the next match that is told matched.
+    pub(super) fn note_match(&mut self, places: Vec<Box<str>>) {
+        self.matched.push(places);
     }
 
     /// The names of arguments that are not told.
@@ -49,10 +56,13 @@ impl Hidden {
         if self.asked.is_empty() && self.exactly.is_empty() {
             return;
         }
-        for found in matches.iter_mut().filter(|found| self.hides(&found.target)) {
-            found.piece = HIDDEN.into();
-            if !found.logdata.is_empty() {
-                found.logdata = HIDDEN.into();
+        // A later link's piece may be one of what an earlier link matched.
+        for (found, places) in matches.iter_mut().zip(&self.matched) {
+            if places.iter().any(|place| self.hides(place)) {
+                found.piece = HIDDEN.into();
+                if !found.logdata.is_empty() {
+                    found.logdata = HIDDEN.into();
+                }
             }
         }
     }

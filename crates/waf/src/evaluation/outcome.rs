@@ -2,7 +2,7 @@
 
 use tidegate_core::event::WafMatch;
 
-use super::Evaluation;
+use super::{Evaluation, Evidence};
 use crate::bits::RuleBits;
 use crate::evidence;
 use crate::program::Rule;
@@ -75,6 +75,11 @@ impl Outcome {
 }
 
 impl Evaluation {
+    /// What the rule at hand matched.
+    pub(super) fn matched_all(&self) -> impl Iterator<Item = Evidence<'_>> {
+        (0..self.matched.len()).filter_map(|index| self.matched.evidence(index))
+    }
+
     /// The record of a match, with what it shows of the request redacted.
     pub(super) fn record(&self, rule: &Rule, score: u32) -> WafMatch {
         let text = |template| {
@@ -85,13 +90,12 @@ impl Evaluation {
         // A YAML rule shows its first match, SecLang's the last, which MATCHED_VAR means.
         let shown = if rule.own.is_some() { 0 } else { self.matched.len().saturating_sub(1) };
         let found = self.matched.evidence(shown);
-        let (target, piece, secret) = match &found {
-            None => (Box::default(), Box::default(), false),
-            Some(found) => (
-                evidence::place(found),
-                evidence::piece(found),
-                evidence::is_secret(found.target, found.name),
-            ),
+        // What a chain found later may be a piece of what it found first.
+        let secret = self.matched_all().any(|found| evidence::is_secret(&found));
+        let (target, piece) = match &found {
+            None => (Box::default(), Box::default()),
+            Some(found) if secret => (evidence::place(found), evidence::redacted(found)),
+            Some(found) => (evidence::place(found), evidence::piece(found)),
         };
         let logdata =
             if secret { Box::from("[redacted]") } else { evidence::text(&text(&rule.logdata)) };

@@ -43,10 +43,15 @@ pub(crate) fn place(found: &Evidence<'_>) -> Box<str> {
 
 /// What was matched: escaped, at most [`MAX_PIECE`] bytes of it.
 pub(crate) fn piece(found: &Evidence<'_>) -> Box<str> {
-    if is_secret(found.target, found.name) {
-        return format!("[{} bytes redacted]", found.found.len()).into();
+    if is_secret(found) {
+        return redacted(found);
     }
     escaped(found.value, found.found.clone()).into()
+}
+
+/// What is told instead of a piece that may be a credential.
+pub(crate) fn redacted(found: &Evidence<'_>) -> Box<str> {
+    format!("[{} bytes redacted]", found.found.len()).into()
 }
 
 /// A rule's own words with pieces of the request in them, escaped and at most [`MAX_TEXT`] bytes.
@@ -55,11 +60,15 @@ pub(crate) fn text(bytes: &[u8]) -> Box<str> {
 }
 
 /// Whether what stands there may be a credential.
-pub(crate) fn is_secret(target: Option<Target>, name: &[u8]) -> bool {
-    let Some(target) = target else { return false };
+pub(crate) fn is_secret(found: &Evidence<'_>) -> bool {
+    let name = found.name;
     let has_secret_word = || {
         let name = name.to_ascii_lowercase();
         SECRET_WORDS.iter().any(|word| memchr::memmem::find(&name, word).is_some())
+    };
+    let Some(target) = found.target else {
+        // MATCHED_VARS names what it found elsewhere: `REQUEST_COOKIES:a`.
+        return has_secret_word() || name.starts_with(b"REQUEST_COOKIES:");
     };
     match target {
         Target::RequestCookies | Target::CookieHeader => true,
@@ -146,6 +155,19 @@ mod tests {
         check(card, 0..0, "x' or ************1111='");
         let text = text(&[b"y".repeat(250).as_slice(), b" 4111111111111111"].concat());
         assert!(!text.contains("411"), "{text}");
+    }
+
+    #[test]
+    fn what_was_matched_elsewhere_is_as_secret_as_there() {
+        for (name, secret) in [
+            ("ARGS:Password", true),
+            ("REQUEST_COOKIES:sid", true),
+            ("ARGS:q", false),
+            ("1", false),
+        ] {
+            let found = Evidence { target: None, ..evidence(Target::Path, name, b"x", 0..1) };
+            assert_eq!(is_secret(&found), secret, "{name}");
+        }
     }
 
     #[test]

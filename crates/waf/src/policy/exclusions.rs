@@ -60,6 +60,34 @@ pub(super) fn compile(
     (disabled, exclusions)
 }
 
+impl WafSettings {
+    /// Takes out of the exclusions what these rules do not have: those of the firewall are right
+    /// for its shadow as far as the shadow's own rules have the same.
+    pub fn keep_known_exclusions(&mut self, rules: &RuleSet) {
+        let rules = &rules.program.rules;
+        for exclusion in self.exclude.iter_mut().flatten() {
+            let named = exclusion.names_rules();
+            exclusion.rules.retain(|ids| rules.iter().any(|rule| ids.contains(rule.id)));
+            let tagged =
+                |tag: &String| rules.iter().any(|rule| rule.tags.iter().any(|it| **it == **tag));
+            exclusion.tags.retain(tagged);
+            if named && !exclusion.names_rules() {
+                exclusion.targets.clear();
+            }
+        }
+        let says = |exclusion: &ExclusionSettings| {
+            exclusion.names_rules() || !exclusion.targets.is_empty()
+        };
+        self.exclude.iter_mut().for_each(|list| list.retain(says));
+    }
+}
+
+impl ExclusionSettings {
+    fn names_rules(&self) -> bool {
+        !self.rules.is_empty() || !self.tags.is_empty()
+    }
+}
+
 /// A part of a request, by the words of YAML rules or, in capitals, by SecLang's.
 fn place(text: &str) -> Result<Pick, String> {
     let kind = text.split(':').next().unwrap_or_default();
@@ -95,7 +123,7 @@ fn chosen_rules(
             errors.push(error.with_hint(format!("known are {}", known_tags(rules))));
         }
     }
-    (!exclusion.rules.is_empty() || !exclusion.tags.is_empty()).then_some(chosen.0)
+    exclusion.names_rules().then_some(chosen.0)
 }
 
 struct Chosen(RuleBits);

@@ -233,6 +233,7 @@ fn index(
             .collect(),
         prefilter,
         removals,
+        hides: rules.iter().any(Rule::hides),
         sanitised: shared.sanitised,
         blind_spots,
         slots: shared.slots,
@@ -309,6 +310,11 @@ impl Rule {
             From::Matched(_) | From::Rule(_) | From::Tx(_) => false,
         };
         sources.iter().all(plain).then_some(head)
+    }
+
+    fn hides(&self) -> bool {
+        let mut controls = self.links.iter().flat_map(|link| &link.controls);
+        controls.any(|control| matches!(control, Control::Hide(_) | Control::HideMatched))
     }
 
     fn looks_at(&self, target: Target) -> bool {

@@ -56,6 +56,8 @@ pub(crate) struct Program {
     pub(crate) blind_spots: Vec<BlindSpot>,
     /// What is not told, by [`Control::Hide`].
     pub(crate) sanitised: Vec<Sanitise>,
+    /// Whether any rule hides something.
+    pub(crate) hides: bool,
 }
 
 impl Program {

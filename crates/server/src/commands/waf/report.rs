@@ -150,7 +150,9 @@ fn tell(name: &str, found: &WafMatch, line: &mut impl FnMut(String)) {
     let WafMatch { rule, message, target, piece, score, total, logdata, phase, .. } = found;
     let severity = if found.severity.is_empty() { "" } else { " " };
     line(format!("{name}{rule}{severity}{}: {message}", found.severity));
-    line(format!("    in {target}: {piece}"));
+    if !target.is_empty() {
+        line(format!("    in {target}: {piece}"));
+    }
     if !logdata.is_empty() {
         line(format!("    says {logdata}"));
     }
@@ -158,21 +160,26 @@ fn tell(name: &str, found: &WafMatch, line: &mut impl FnMut(String)) {
 }
 
 fn tell_costs(trial: &Trial, costs: usize, line: &mut impl FnMut(String)) {
-    let ms = |work: u64| {
-        let micros = work / 1_000;
-        format!("{}.{:03} ms", micros / 1_000, micros % 1_000)
-    };
     let rules: u64 = trial.costs.iter().map(|cost| cost.work).sum();
     let (ran, search) = (trial.costs.len(), trial.work.saturating_sub(rules));
     line(format!(
         "work {} of {}: search {}, {ran} rules {}",
-        ms(trial.work),
-        ms(trial.budget),
-        ms(search),
-        ms(rules),
+        time(trial.work),
+        time(trial.budget),
+        time(search),
+        time(rules),
     ));
     for cost in trial.costs.iter().take(costs) {
         let matched = if cost.matched { ", matched" } else { "" };
-        line(format!("    {} phase {}: {}{matched}", cost.rule, cost.phase, ms(cost.work)));
+        line(format!("    {} phase {}: {}{matched}", cost.rule, cost.phase, time(cost.work)));
+    }
+}
+
+/// Steps of about a nanosecond as the time that they stand for.
+fn time(work: u64) -> String {
+    match work {
+        0..10_000 => format!("{work} ns"),
+        10_000..10_000_000 => format!("{} us", work / 1_000),
+        _ => format!("{} ms", work / 1_000_000),
     }
 }
