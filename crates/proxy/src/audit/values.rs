@@ -141,7 +141,8 @@ mod tests {
             body: Some(&body),
             claim: &claim,
         };
-        assert_eq!(message.value(&from.parse().unwrap()), expected, "{from}");
+        let (found, wanted) = (message.value(&from.parse().unwrap()), expected);
+        assert_eq!(found, wanted, "{from}");
     }
 
     #[test]
