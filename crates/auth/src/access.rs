@@ -51,11 +51,11 @@ pub enum Need {
 
 /// What was waited for already, so that nobody waits twice.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one thing that was waited for")]
 pub struct Waited {
     pub(crate) for_keys: bool,
     pub(crate) for_introspection: bool,
-    /// Whether the request's proof was looked at before it waited.
-    pub(crate) proved: bool,
+    /// Then the request's proof was looked at before, too.
     pub(crate) for_authorizer: bool,
     pub(crate) word: Option<Word>,
 }
@@ -66,7 +66,6 @@ impl Waited {
         match need {
             Need::Authorize(..) => {
                 self.for_authorizer = true;
-                self.proved = true;
                 self.word = word;
             }
             Need::Introspect(_) => self.for_introspection = true,
@@ -231,7 +230,7 @@ impl Guard {
         }
     }
 
-    fn permit(&self, who: Authenticated, request: &Request<'_>) -> Result<Permitted, Denial> {
+    fn permit(&self, who: Authenticated, request: &Request<'_>) -> Result<Permitted, Box<Denial>> {
         self.demand.check(who.identity(), &self.challenge)?;
         if let Some(methods) = &self.methods {
             match methods.demand(request.method()) {
@@ -260,8 +259,8 @@ impl Guard {
     }
 }
 
-fn refused(denial: Denial) -> Verdict {
-    Verdict::Refused(Box::new(denial))
+fn refused(denial: Box<Denial>) -> Verdict {
+    Verdict::Refused(denial)
 }
 
 fn ways(settings: &RequireSettings, auth: &Auth, errors: &mut Vec<SettingsError>) -> Vec<Way> {

@@ -32,8 +32,11 @@ pub struct ApiKeys {
 /// Whose each key is, by the first bytes of its SHA-256.
 #[derive(Debug, Default)]
 struct Known {
-    by_prefix: FxHashMap<[u8; 8], Vec<([u8; 32], Arc<Identity>)>>,
+    by_prefix: FxHashMap<[u8; 8], Vec<Entry>>,
 }
+
+/// A key's SHA-256, and whose it is.
+type Entry = ([u8; 32], Arc<Identity>);
 
 /// What a request shows.
 #[derive(Debug)]
@@ -113,7 +116,7 @@ impl ApiKeys {
         let Some(candidates) = known.by_prefix.get(&prefix(&digest)) else {
             return Shown::Wrong("an unknown API key");
         };
-        let same = |(own, _): &&([u8; 32], _)| verify_slices_are_equal(own, &digest).is_ok();
+        let same = |(own, _): &&Entry| verify_slices_are_equal(own, &digest).is_ok();
         match candidates.iter().find(same) {
             Some((_, owner)) if owner.expires_at.is_some_and(|ends| now >= ends) => {
                 Shown::Wrong("the API key's time is over")

@@ -66,7 +66,7 @@ impl Demand {
     ///
     /// # Errors
     /// The refusal, with what is missing.
-    pub(crate) fn check(&self, who: &Identity, challenge: &Challenge) -> Result<(), Denial> {
+    pub(crate) fn check(&self, who: &Identity, challenge: &Challenge) -> Result<(), Box<Denial>> {
         if !self.scopes.is_met(|scope| who.has_scope(scope)) {
             let needed = self.needed_scopes();
             return Err(challenge.insufficient(&needed, format!("needs the scopes {needed}")));

@@ -108,7 +108,7 @@ impl Forward {
     ///
     /// # Errors
     /// A claim that no field can carry, or that the upstream could read in two ways.
-    pub(crate) fn write(&self, who: &Identity) -> Result<Forwarded, Denial> {
+    pub(crate) fn write(&self, who: &Identity) -> Result<Forwarded, Box<Denial>> {
         let mut set = Vec::with_capacity(self.fields.len());
         for (name, source) in &self.fields {
             let Some(text) = source.text(who)? else { continue };
@@ -137,7 +137,7 @@ impl Source {
         }
     }
 
-    fn text(&self, who: &Identity) -> Result<Option<String>, Denial> {
+    fn text(&self, who: &Identity) -> Result<Option<String>, Box<Denial>> {
         Ok(match self {
             Self::Claim(path) => who.claims.at(path).map(written).transpose()?.flatten(),
             Self::Client => who.client.as_deref().map(ToOwned::to_owned),
@@ -150,7 +150,7 @@ impl Source {
 }
 
 /// A claim as a field's value: texts as they are, lists of texts with commas, the rest as JSON.
-fn written(claim: &Json) -> Result<Option<String>, Denial> {
+fn written(claim: &Json) -> Result<Option<String>, Box<Denial>> {
     Ok(match claim {
         Json::Null => None,
         Json::String(text) => Some(text.to_string()),
@@ -162,7 +162,7 @@ fn written(claim: &Json) -> Result<Option<String>, Denial> {
     })
 }
 
-fn with_commas<'t>(texts: impl Iterator<Item = &'t str>) -> Result<String, Denial> {
+fn with_commas<'t>(texts: impl Iterator<Item = &'t str>) -> Result<String, Box<Denial>> {
     let texts: Vec<&str> = texts.collect();
     if texts.iter().any(|text| text.contains(',')) {
         return Err(forbidden("an element of a list has a comma in it"));

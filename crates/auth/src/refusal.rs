@@ -33,43 +33,49 @@ impl Scheme {
 
 impl Challenge {
     /// No credential came: 401 without an error code (RFC 6750 §3.1).
-    pub(crate) fn missing(&self, scheme: Scheme) -> Denial {
+    pub(crate) fn missing(&self, scheme: Scheme) -> Box<Denial> {
         let algorithms = dpop::algorithms();
         let parameters = [("algs", algorithms.as_str())];
         let shown = if scheme == Scheme::Dpop { &parameters[..] } else { &[] };
-        self.refuse(Reason::Unauthenticated, scheme, shown)
+        Box::new(self.refuse(Reason::Unauthenticated, scheme, shown))
     }
 
     /// The credential does not hold.
-    pub(crate) fn invalid(&self, scheme: Scheme, evidence: impl Into<String>) -> Denial {
+    pub(crate) fn invalid(&self, scheme: Scheme, evidence: impl Into<String>) -> Box<Denial> {
         let parameters = [("error", "invalid_token")];
         let shown = if scheme == Scheme::ApiKey { &[] } else { &parameters[..] };
-        self.refuse(Reason::InvalidToken, scheme, shown).with_evidence(evidence)
+        Box::new(self.refuse(Reason::InvalidToken, scheme, shown).with_evidence(evidence))
     }
 
     /// The proof beside a token does not hold (RFC 9449 §7.1); `nonce` is what it needs, if that is
     /// what is wrong (§9).
-    pub(crate) fn bad_proof(&self, nonce: Option<&str>, evidence: impl Into<String>) -> Denial {
+    pub(crate) fn bad_proof(
+        &self,
+        nonce: Option<&str>,
+        evidence: impl Into<String>,
+    ) -> Box<Denial> {
         let error = if nonce.is_some() { "use_dpop_nonce" } else { "invalid_dpop_proof" };
         let mut denial = self.refuse(Reason::InvalidToken, Scheme::Dpop, &[("error", error)]);
         if let Some(Ok(nonce)) = nonce.map(HeaderValue::from_str) {
             denial.headers.insert("dpop-nonce", nonce);
         }
-        denial.with_evidence(evidence)
+        Box::new(denial.with_evidence(evidence))
     }
 
     /// The request shows its credential in a way that may not be.
-    pub(crate) fn malformed(&self, evidence: impl Into<String>) -> Denial {
-        self.refuse(Reason::InvalidAuthRequest, Scheme::Bearer, &[("error", "invalid_request")])
-            .with_evidence(evidence)
+    pub(crate) fn malformed(&self, evidence: impl Into<String>) -> Box<Denial> {
+        let shown = [("error", "invalid_request")];
+        let denial = self.refuse(Reason::InvalidAuthRequest, Scheme::Bearer, &shown);
+        Box::new(denial.with_evidence(evidence))
     }
 
     /// The token was not granted the scopes that this needs.
-    pub(crate) fn insufficient(&self, scopes: &str, evidence: impl Into<String>) -> Denial {
+    pub(crate) fn insufficient(&self, scopes: &str, evidence: impl Into<String>) -> Box<Denial> {
         let parameters = [("error", "insufficient_scope"), ("scope", scopes)];
         let shown = if scopes.is_empty() { parameters.get(..1) } else { Some(&parameters[..]) };
-        self.refuse(Reason::InsufficientScope, Scheme::Bearer, shown.unwrap_or_default())
-            .with_evidence(evidence)
+        let shown = shown.unwrap_or_default();
+        let denial = self.refuse(Reason::InsufficientScope, Scheme::Bearer, shown);
+        Box::new(denial.with_evidence(evidence))
     }
 
     fn refuse(&self, reason: Reason, scheme: Scheme, parameters: &[(&str, &str)]) -> Denial {
@@ -89,11 +95,11 @@ impl Challenge {
 }
 
 /// Who it is cannot be found out now: closed, and the client may come back.
-pub(crate) fn unavailable(evidence: impl Into<String>) -> Denial {
-    Denial::new(Reason::AuthUnavailable).with_evidence(evidence)
+pub(crate) fn unavailable(evidence: impl Into<String>) -> Box<Denial> {
+    Box::new(Denial::new(Reason::AuthUnavailable).with_evidence(evidence))
 }
 
 /// Whoever it is, they may not; another token of the same client would not help.
-pub(crate) fn forbidden(evidence: impl Into<String>) -> Denial {
-    Denial::new(Reason::AccessDenied).with_evidence(evidence)
+pub(crate) fn forbidden(evidence: impl Into<String>) -> Box<Denial> {
+    Box::new(Denial::new(Reason::AccessDenied).with_evidence(evidence))
 }

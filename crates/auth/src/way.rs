@@ -143,7 +143,7 @@ impl Look<'_> {
             },
             (Some(Confirmation::Key(key)), Shown::Dpop(_)) => {
                 let digest = sha256(token.as_bytes());
-                let when = (self.caller.seconds(), !self.waited.proved);
+                let when = (self.caller.seconds(), !self.waited.for_authorizer);
                 match self.dpop.check(self.request, &digest, &key, when) {
                     Ok(()) => Outcome::Known(who),
                     Err(error) => Outcome::BadProof(error),
