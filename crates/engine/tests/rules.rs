@@ -134,7 +134,7 @@ fn append(file: &Path, text: &str) {
 fn a_hundred_reloads_keep_the_memory_flat() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path());
-    let crs = std::env::var("TIDEGATE_CRS").ok();
+    let crs = std::env::var_os("TIDEGATE_CRS").and_then(|it| it.into_string().ok());
     if let Some(crs) = &crs {
         let of_crs = format!("{{ crs: {{ path: {crs}, setup: setup.conf }} }}");
         let setup = Path::new(crs).join("crs-setup.conf.example");
