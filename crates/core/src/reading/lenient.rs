@@ -88,7 +88,7 @@ impl<'a> RequestLine<'a> {
 /// The lines behind the empty ones that may come first.
 fn lines(wire: &[u8]) -> impl Iterator<Item = &[u8]> {
     let blank = wire.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
-    wire.get(blank..).unwrap_or_default().split(|byte| *byte == b'\n').map(trim_end)
+    wire.get(blank..).unwrap_or_default().split_inclusive(|byte| *byte == b'\n').map(trim_end)
 }
 
 fn cut(line: &[u8]) -> RequestLine<'_> {
@@ -108,6 +108,7 @@ fn split_at(text: &[u8], space: Option<usize>) -> (&[u8], &[u8]) {
 }
 
 fn trim_end(line: &[u8]) -> &[u8] {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
