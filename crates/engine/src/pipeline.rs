@@ -110,10 +110,7 @@ pub fn inspect_refused(
     }
     let mut looked = Admitted::new(route, matched_len);
     // A refusal changes nothing here, and has its findings told as well.
-    let refused = match looked.inspect_head(request, facts) {
-        Ok(()) => None,
-        Err(refused) => Some(refused),
-    };
+    let refused = looked.inspect_head(request, facts).err();
     if let Some(refused) = refused {
         let Refused { waf, waf_shadow, .. } = *refused;
         return Some(Found { route: Arc::clone(route), waf, waf_shadow });

@@ -178,6 +178,7 @@ impl KeyKeeper {
         }
     }
 
+    #[expect(clippy::cognitive_complexity, reason = "each log macro counts as seven branches")]
     fn tell(&self, fetched: &Result<Option<Arc<KeySet>>, FetchError>) {
         let issuer = &**self.issuer.name();
         match fetched {
