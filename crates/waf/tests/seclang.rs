@@ -242,7 +242,7 @@ fn what_rules_sanitise_is_not_told() {
         };
         let names = summary.sanitised.join(" ");
         match index {
-            3 => assert_eq!(hidden("REQUEST_HEADERS:host"), Some(true), "{summary:?}"),
+            3 => assert_eq!(hidden("REQUEST_HEADERS:Host"), Some(true), "{summary:?}"),
             0 => assert_eq!(names, "pin"),
             _ => assert_eq!(names, "pin", "{summary:?}"),
         }
