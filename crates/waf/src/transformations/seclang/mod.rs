@@ -3,6 +3,7 @@
 //! the YAML rules' own ones are stricter decoders and differ on purpose.
 
 mod base64;
+mod best_fit;
 mod cmd_line;
 mod css_decode;
 mod escape_seq_decode;

@@ -1,7 +1,7 @@
-//! `urlDecodeUni`: `%XX`, plus signs and the `%uHHHH` of IIS, of which the low byte counts
-//! (full-width forms become ASCII), once.
+//! `urlDecodeUni`: `%XX`, plus signs and the `%uHHHH` of IIS, once. Of the latter the low byte
+//! counts, but what has a best fit in ASCII becomes that: full-width forms, accents, quotes.
 
-use super::{full_width, number, url_decode};
+use super::{best_fit::best_fit, full_width, number, url_decode};
 use crate::mask::ByteMask;
 use crate::transformations::Transformation;
 
@@ -22,7 +22,9 @@ fn apply(bytes: &[u8], out: &mut Vec<u8>) {
             [b'%', b'u' | b'U', a, b, c, d, tail @ ..]
                 if [a, b, c, d].iter().all(|digit| digit.is_ascii_hexdigit()) =>
             {
-                out.push(full_width(&[*a, *b], number(&[*c, *d])));
+                let (high, low) = (number(&[*a, *b]), number(&[*c, *d]));
+                let fit = best_fit(u16::from_be_bytes([high, low]));
+                out.push(fit.unwrap_or_else(|| full_width(&[*a, *b], low)));
                 tail
             }
             _ => {
@@ -42,5 +44,6 @@ mod tests {
     #[test]
     fn escapes_become_bytes() {
         check("urlDecodeUni", b"a+b%20%u0041%uff1c%u12%4%", b"a b A<%u12%4%");
+        check("urlDecodeUni", b"%u2019 or %u0107%u4e2d", b"' or c-");
     }
 }
