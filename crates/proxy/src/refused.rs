@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::Version;
 use pingora_proxy::Session;
 use tidegate_core::Request;
-use tidegate_core::reading::{LenientHead, lenient, lenient_path};
+use tidegate_core::reading::{LenientHead, RequestLine, lenient, lenient_path};
 use tidegate_engine::pipeline::{Found, inspect_refused};
 use tidegate_engine::{RequestFacts, Snapshot};
 
@@ -42,11 +42,12 @@ pub(crate) fn look(session: &Session, ctx: &mut Context) {
     ctx.refused = Some(Findings { waf, waf_shadow, dry_run_limits: Vec::new() });
 }
 
-/// The head of an HTTP/1 request whose target names a host: the parser spells such a target in its
-/// own way, and rules about the request line want it as it came.
+/// The head of an HTTP/1 request whose target is no path: the parser leaves out the host that it
+/// names, and rules about the request line want it as it came.
 pub(crate) fn line_of_absolute(session: &Session) -> Option<Bytes> {
-    let http1 = session.as_http1().filter(|_| session.req_header().uri.scheme().is_some())?;
-    Some(http1.get_headers_raw_bytes())
+    let head = session.as_http1()?.get_headers_raw_bytes();
+    RequestLine::of(&head).filter(|line| !line.target.starts_with(b"/"))?;
+    Some(head)
 }
 
 /// Looks at a head as it came, if it is whole.

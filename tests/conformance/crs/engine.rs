@@ -9,11 +9,13 @@ use std::sync::Arc;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Uri, Version, request, response};
 use serde_json::json;
+use tidegate_core::reading::RequestLine;
 use tidegate_core::units::ByteSize;
 use tidegate_core::{Clock, Request};
 use tidegate_testkit::Reply;
 use tidegate_waf::{
-    BodySettings, CrsSource, Mode, Policy, RuleSet, SecLangSources, Verdict, WafSettings,
+    BodySettings, CrsSource, Mode, Policy, RequestFacts, RuleSet, SecLangSources, Verdict,
+    WafSettings,
 };
 
 use crate::rig;
@@ -58,7 +60,8 @@ impl Engine {
         };
         let mut inspection = self.policy.begin();
         let passes = |verdict| assert!(matches!(verdict, Verdict::Pass), "detect mode refuses");
-        passes(inspection.head(&request));
+        let facts = RequestFacts { line: RequestLine::of(bytes), ..RequestFacts::default() };
+        passes(inspection.head_with(&request, &facts));
         if let Some(limit) = self.policy.wants_body(&request) {
             let content_type = head.headers.get(CONTENT_TYPE).and_then(|it| it.to_str().ok());
             let held = &body[..body.len().min(limit)];

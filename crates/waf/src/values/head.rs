@@ -76,7 +76,7 @@ fn collect_line(arena: &mut Arena, request: &Request<'_>, line: Option<RequestLi
     let target = if is_absolute { uri.to_string() } else { origin.to_owned() };
     let origin = match line {
         // What is wrong with a target is wrong with its path.
-        Some(line) if !is_absolute => line.target,
+        Some(line) if !names_host(line.target) => line.target,
         _ => origin.as_bytes(),
     };
     let RequestLine { method, target: raw, protocol } = line.unwrap_or(RequestLine {
@@ -84,8 +84,10 @@ fn collect_line(arena: &mut Arena, request: &Request<'_>, line: Option<RequestLi
         target: target.as_bytes(),
         protocol: protocol(request.head.version).as_bytes(),
     });
+    // A request line without a protocol is that of HTTP/0.9 (RFC 1945 section 5.1).
+    let told = if protocol.is_empty() { b"HTTP/0.9" } else { protocol };
     arena.set(Target::RequestMethod, method);
-    arena.set(Target::RequestProtocol, protocol);
+    arena.set(Target::RequestProtocol, told);
     arena.set(Target::RequestUriRaw, raw);
     if arena.wants(&[Target::RequestLine]) {
         let line = [method, raw, protocol].join(&b' ');
@@ -105,6 +107,11 @@ fn collect_line(arena: &mut Arena, request: &Request<'_>, line: Option<RequestLi
     if let Some(query) = query_of(raw) {
         arena.set(Target::QueryString, query);
     }
+}
+
+/// Whether it is `scheme://host…`.
+fn names_host(target: &[u8]) -> bool {
+    !target.starts_with(b"/") && memchr::memmem::find(target, b"://").is_some()
 }
 
 fn query_of(target: &[u8]) -> Option<&[u8]> {
@@ -255,6 +262,33 @@ mod tests {
         ] {
             assert_eq!(arena.value(target), Some(bytes), "{target:?}");
         }
+    }
+
+    #[test]
+    fn a_line_that_came_is_told_as_it_came() {
+        let (head, ()) = http::Request::get("/").body(()).unwrap().into_parts();
+        let request = Request {
+            head: &head,
+            host: "example.org",
+            path: "/",
+            client: [192, 0, 2, 1].into(),
+            secure: true,
+            received_at: Clock::System.now(),
+        };
+        let check = |wire: &str, line: &str, uri: &str, protocol: &str| {
+            let facts =
+                RequestFacts { line: RequestLine::of(wire.as_bytes()), ..RequestFacts::default() };
+            let mut arena = Arena::of_everything();
+            collect(&mut arena, &request, &facts);
+            let told = |target| String::from_utf8_lossy(arena.value(target).unwrap()).into_owned();
+            assert_eq!(told(Target::RequestLine), line);
+            assert_eq!(told(Target::RequestUri), uri);
+            assert_eq!(told(Target::RequestProtocol), protocol);
+        };
+        let absolute = "GET http://example.org HTTP/1.1";
+        check(&format!("{absolute}\r\n"), absolute, "/", "HTTP/1.1");
+        check("GET /%01 HTTP/4.0\r\n", "GET /%01 HTTP/4.0", "/\u{1}", "HTTP/4.0");
+        check("GET /\r\n", "GET /", "/", "HTTP/0.9");
     }
 
     #[test]
