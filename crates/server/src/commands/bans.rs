@@ -47,10 +47,12 @@ fn list(admin: &AdminArgs) -> Result<ExitCode> {
             return answer.print("no list");
         }
         let page: Value = serde_json::from_str(&answer.body).context("the answer is not JSON")?;
-        for ban in page["bans"].as_array().into_iter().flatten() {
+        for ban in page.get("bans").and_then(Value::as_array).into_iter().flatten() {
             terminal::say(&line(ban))?;
         }
-        let Some(next) = page["next"].as_str() else { return Ok(ExitCode::SUCCESS) };
+        let Some(next) = page.get("next").and_then(Value::as_str) else {
+            return Ok(ExitCode::SUCCESS);
+        };
         after = encoded(next);
     }
 }

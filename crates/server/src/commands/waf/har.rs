@@ -6,7 +6,8 @@ use tidegate_engine::trial::{Answer, Sample, answer_head};
 
 pub(super) fn samples(text: &[u8]) -> Result<Vec<Sample>> {
     let har: Value = serde_json::from_slice(text).context("this is no JSON")?;
-    let entries = har["log"]["entries"].as_array().context("this is no HAR: no log.entries")?;
+    let entries = har.pointer("/log/entries").and_then(Value::as_array);
+    let entries = entries.context("this is no HAR: no log.entries")?;
     let entry = |(index, entry): (usize, &Value)| {
         sample(entry).with_context(|| format!("log.entries[{index}]"))
     };
