@@ -92,6 +92,7 @@ pub fn cases() -> Vec<Case> {
 /// # Panics
 /// If a case is not well formed.
 #[must_use]
+#[expect(clippy::expect_used, reason = "every part of it stands in this file")]
 pub fn head(case: &Case) -> Parts {
     let mut builder = http::Request::builder()
         .uri(&case.uri)

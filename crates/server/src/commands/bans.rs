@@ -58,8 +58,9 @@ fn list(admin: &AdminArgs) -> Result<ExitCode> {
 }
 
 fn line(ban: &Value) -> String {
-    let text = |key: &str| ban[key].as_str().unwrap_or_default();
-    let until = ban["until"].as_u64().map_or("never".to_owned(), |until| until.to_string());
+    let text = |key: &str| ban.get(key).and_then(Value::as_str).unwrap_or_default();
+    let until = ban.get("until").and_then(Value::as_u64);
+    let until = until.map_or("never".to_owned(), |until| until.to_string());
     format!("{}\t{until}\t{}\t{}", text("network"), text("source"), text("reason"))
 }
 
