@@ -289,7 +289,8 @@ mod tests {
         check_key(r#""route""#, Ok("route"));
         check_key(r#"{"header": "X-Api-Key"}"#, Ok("x-api-key"));
         check_key(r#"["client_ip", {"header": "x-user"}, "route"]"#, Ok("client_ip.x-user.route"));
-        check_key(r#""client""#, Err("unknown variant `client`"));
+        check_key(r#"["subject", "client"]"#, Ok("subject.client"));
+        check_key(r#""client_id""#, Err("unknown variant `client_id`"));
         check_key(r#"{"header": "x y"}"#, Err("`x y` is not the name of a header"));
         check_key(r#"{"cookie": "x"}"#, Err("unknown field `cookie`, expected `header`"));
         check_key("{}", Err("missing field `header`"));

@@ -313,7 +313,9 @@ fn everything() -> Metrics {
     let shadow = Event { waf_shadow: Some(&waf), ..event() };
     metrics.record(&shadow, &route, Some(&upstream));
     waf.detect_only = true;
+    waf.exceeded = Some("work");
     metrics.record(&Event { waf: Some(&waf), ..event() }, &route, Some(&upstream));
+    metrics.keys_fetched("corp", true);
     listener.tls_handshake_failed(TlsFailure::Protocol);
     listener.set_certificates(vec![("a\"b\\c\nd".to_owned(), UNIX_EPOCH + Duration::from_secs(1))]);
     metrics.set_rate_limit_tables(vec![RateLimitTable {

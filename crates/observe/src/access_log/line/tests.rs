@@ -7,7 +7,7 @@ use http::Method;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tidegate_core::Reason;
-use tidegate_core::event::WafMatch;
+use tidegate_core::event::{Identity, WafMatch};
 
 use super::*;
 use crate::fixture::event;
@@ -62,7 +62,14 @@ fn with_full_event<R>(test: impl FnOnce(&Event<'_>) -> R) -> R {
         }],
     };
     let limits = ["logins"];
+    let identity = Identity {
+        method: "jwt",
+        provider: "corp".into(),
+        subject: Some("q1w2e3".into()),
+        client: Some("shop".into()),
+    };
     test(&Event {
+        identity: Some(&identity),
         client: IpAddr::V6(Ipv6Addr::LOCALHOST),
         peer: SocketAddr::from((Ipv6Addr::LOCALHOST, 1)),
         query: Some("id=1&token=hidden&pin=hidden"),
