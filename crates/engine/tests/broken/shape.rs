@@ -270,7 +270,7 @@ fn routes_of_the_wrong_shape() {
     check(
         "routes: [{ path: /, to: api, rate_limit: { rate: 1/s, key: ip } }]",
         &[
-            "1:60 routes[0].rate_limit.key: unknown value `ip`, expected `client_ip`, `route` or `header`",
+            "1:60 routes[0].rate_limit.key: unknown value `ip`, expected `client_ip`, `route`, `subject`, `client` or `header`",
         ],
     );
     check(
