@@ -404,3 +404,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn who_asks_has_a_bucket_wherever_they_come_from() {
+    let limit = limit(r#"{"rate": "1/h", "key": "subject"}"#);
+    assert!(limit.needs_identity());
+    let (head, now) = (head(&[]), Clock::System.now());
+    let ask = |client: &str, provider, subject| {
+        let client = client.parse().unwrap();
+        let request =
+            Request { head: &head, host: "", path: "/", client, secure: false, received_at: now };
+        let known = Known { provider, subject, client: None };
+        limit.check_known(&request, "r", known, now).allowed
+    };
+    assert!(ask("192.0.2.1", "corp", Some("ann")));
+    assert!(!ask("192.0.2.2", "corp", Some("ann")), "another address, the same bucket");
+    assert!(ask("192.0.2.1", "corp", Some("bob")));
+    assert!(ask("192.0.2.1", "other", Some("ann")), "another provider's ann is somebody else");
+    assert!(ask("192.0.2.1", "", None), "nobody known counts by address");
+    assert!(!ask("192.0.2.1", "", None));
+}
