@@ -126,5 +126,10 @@ fn the_version_is_one_line() {
 
 #[test]
 fn a_reload_without_anybody_there_fails() {
-    check(&["reload", "--admin", "127.0.0.1:1"], 1, "", "cannot ask 127.0.0.1:1 to reload");
+    check(
+        &["reload", "--admin", "127.0.0.1:1"],
+        1,
+        "",
+        "cannot ask the admin listener at 127.0.0.1:1",
+    );
 }
