@@ -3,6 +3,7 @@
 //!
 //! There is no I/O here and nothing that knows Pingora.
 
+pub mod cards;
 pub mod clock;
 pub mod denial;
 pub mod event;

@@ -62,79 +62,13 @@ fn part<'t>(found: &Captures<'t>, index: usize) -> &'t str {
     found.get(index).map_or("", |part| part.as_str())
 }
 
-/// Masks all but the last four digits of what may be a card's number: 13 to 19 digits, alone or
-/// in groups, with a right check digit (ISO/IEC 7812-1, Luhn).
+/// Masks all but the last four digits of what may be a card's number.
 fn cards(text: &str) -> Cow<'_, str> {
-    let mut masked: Option<Vec<u8>> = None;
-    let bytes = text.as_bytes();
-    let mut at = 0;
-    while let Some(start) = next_digit(bytes, at) {
-        let run = Run::at(bytes, start);
-        at = run.end;
-        if run.is_card() {
-            let out = masked.get_or_insert_with(|| bytes.to_vec());
-            let hidden = run.places.len().saturating_sub(4);
-            for place in run.places.iter().take(hidden) {
-                if let Some(byte) = out.get_mut(*place) {
-                    *byte = b'*';
-                }
-            }
-        }
-    }
-    match masked.map(String::from_utf8) {
-        Some(Ok(masked)) => masked.into(),
+    match tidegate_core::cards::masked(text.as_bytes()) {
+        Cow::Borrowed(_same) => text.into(),
         // Digits were replaced by stars, both single bytes.
-        Some(Err(_)) => MASK.into(),
-        None => text.into(),
+        Cow::Owned(masked) => String::from_utf8(masked).map_or(MASK.into(), Cow::Owned),
     }
-}
-
-fn next_digit(bytes: &[u8], from: usize) -> Option<usize> {
-    let rest = bytes.get(from..)?;
-    rest.iter().position(u8::is_ascii_digit).map(|at| from + at)
-}
-
-/// Digits that belong together, perhaps in groups divided by single blanks or dashes.
-struct Run {
-    places: Vec<usize>,
-    digits: Vec<u8>,
-    end: usize,
-}
-
-impl Run {
-    fn at(bytes: &[u8], start: usize) -> Self {
-        let mut run = Self { places: Vec::new(), digits: Vec::new(), end: start };
-        let mut at = start;
-        loop {
-            match bytes.get(at) {
-                Some(digit) if digit.is_ascii_digit() => {
-                    run.places.push(at);
-                    run.digits.push(digit - b'0');
-                    at += 1;
-                    run.end = at;
-                }
-                Some(b' ' | b'-') if bytes.get(at + 1).is_some_and(u8::is_ascii_digit) => at += 1,
-                _ => return run,
-            }
-        }
-    }
-
-    fn is_card(&self) -> bool {
-        // No issuer has numbers that start with 0 or 1; times in milliseconds do.
-        let issued = self.digits.first().is_some_and(|digit| *digit > 1);
-        issued && (13..=19).contains(&self.digits.len()) && luhn(&self.digits)
-    }
-}
-
-fn luhn(digits: &[u8]) -> bool {
-    let doubled = |digit: u8| if digit > 4 { digit * 2 - 9 } else { digit * 2 };
-    let sum: u32 = digits
-        .iter()
-        .rev()
-        .enumerate()
-        .map(|(index, digit)| u32::from(if index % 2 == 1 { doubled(*digit) } else { *digit }))
-        .sum();
-    sum.is_multiple_of(10)
 }
 
 #[cfg(test)]

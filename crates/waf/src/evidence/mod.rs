@@ -1,8 +1,6 @@
 //! What may be told of a match: short, printable, and without the secrets of the fields that hold
 //! them.
 
-mod cards;
-
 use std::ops::Range;
 
 use crate::evaluation::Evidence;
@@ -89,13 +87,13 @@ fn escaped(bytes: &[u8], range: Range<usize>) -> String {
     let shown = range.start..range.end.min(range.start + MAX_PIECE + 1);
     let start = shown.start.saturating_sub(AROUND);
     let end = shown.end.saturating_add(AROUND).min(bytes.len());
-    let around = cards::masked(bytes.get(start..end).unwrap_or_default());
+    let around = tidegate_core::cards::masked(bytes.get(start..end).unwrap_or_default());
     cut(around.get(shown.start - start..shown.end - start).unwrap_or_default(), MAX_PIECE)
 }
 
 fn shortened(text: &[u8], limit: usize) -> String {
     let around = text.get(..limit + AROUND).unwrap_or(text);
-    cut(&cards::masked(around), limit)
+    cut(&tidegate_core::cards::masked(around), limit)
 }
 
 fn cut(piece: &[u8], limit: usize) -> String {
