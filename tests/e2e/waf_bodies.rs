@@ -247,3 +247,27 @@ fn large_bodies_leave_no_trace_in_memory() {
     let grown = resident_kib(gateway.pid()).saturating_sub(before);
     assert!(grown < 24 << 10, "{grown} KiB more");
 }
+
+#[test]
+fn an_upgrade_that_is_ignored_opens_no_way_around_the_body() {
+    let origin = Origin::start(Reply::ok("served"));
+    let config = "
+routes: [{ path: /, to: api, waf: { mode: block, seclang: [own.conf] } }]
+upstreams: { api: { endpoints: [<origin>] } }
+";
+    let rule = "SecRule ARGS \"@contains attack\" \"id:1,phase:2,deny,status:403\"\n";
+    let gateway =
+        Gateway::builder(config).set("origin", origin.address()).file("own.conf", rule).start();
+    for upgrade in ["Upgrade: x\r\nConnection: upgrade\r\n", "Upgrade: x\r\n", ""] {
+        let mut client = Connection::open(gateway.address());
+        let head = format!(
+            "POST /?q=attack HTTP/1.1\r\nHost: x\r\n{upgrade}Content-Length: 1\r\nContent-Type: text/plain\r\n\r\n"
+        );
+        client.send(head.as_bytes());
+        assert!(!client.is_closed_within(Duration::from_millis(200)));
+        assert_eq!(origin.connections(), 0, "nothing goes upstream before the verdict");
+        client.send(b"x");
+        assert_eq!(client.response().status, 403, "{upgrade}");
+        assert_eq!(origin.connections(), 0);
+    }
+}

@@ -49,7 +49,7 @@ pub(crate) async fn inspect(
     let length = content_length(session.req_header());
     let fits = length.filter(|length| *length <= limit as u64);
     let upgrades =
-        ctx.arrival.as_ref().is_some_and(|arrival| arrival.target.upgrade != Upgrade::Absent);
+        ctx.arrival.as_ref().is_some_and(|arrival| arrival.target.upgrade == Upgrade::WebSocket);
     if upgrades || fits.is_none() && !admitted.route().waf.refuses_long_bodies() {
         ctx.held = Some(Held { body, limit });
         return Ok(());
@@ -158,8 +158,10 @@ fn decide(
     body: &[u8],
     complete: bool,
 ) -> Result<(), Box<Denial>> {
-    let content_type = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    admitted.inspect_body(content_type, body, complete)
+    let content_type = head.headers.get(header::CONTENT_TYPE);
+    // Bytes outside of ASCII must not hide the type from the firewall.
+    let content_type = content_type.map(|value| String::from_utf8_lossy(value.as_bytes()));
+    admitted.inspect_body(content_type.as_deref(), body, complete)
 }
 
 fn too_large(max_body: u64) -> Denial {

@@ -49,7 +49,7 @@ pub(crate) fn takes(session: &mut Session, ctx: &Context) -> bool {
     let length = body::content_length(session.req_header());
     let fits = length.is_some_and(|length| length <= most)
         || held && session.is_body_done() && !session.retry_buffer_truncated();
-    arrival.target.upgrade == Upgrade::Absent
+    arrival.target.upgrade != Upgrade::WebSocket
         && (fits || ctx.body.is_some() || session.is_body_empty())
 }
 
