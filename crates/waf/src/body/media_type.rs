@@ -1,6 +1,9 @@
 //! `type/subtype; name=value` (RFC 9110 §8.3.1): the grammar of Content-Type, and of
 //! Content-Disposition, which looks the same (RFC 6266 §4.1).
 
+/// More parameters are malformed: each new name is compared with those before it.
+const MAX_PARAMS: usize = 32;
+
 /// A field value's first word and its parameters.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct MediaType {
@@ -19,6 +22,10 @@ impl MediaType {
         let essence = essence.trim_ascii().to_ascii_lowercase();
         let mut parsed = Self { essence, ..Self::default() };
         while let Some(params) = rest.strip_prefix(b";") {
+            if parsed.params.len() >= MAX_PARAMS {
+                parsed.malformed = true;
+                return parsed;
+            }
             rest = parsed.take_param(params.trim_ascii_start());
         }
         parsed.malformed |= !rest.is_empty();

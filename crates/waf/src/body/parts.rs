@@ -10,6 +10,9 @@ use crate::values::{Arena, urlencoded};
 /// No line of a part's head is longer.
 const MAX_HEAD_LINE: usize = 4096;
 
+/// A part has no more of them: each new name is compared with those before it.
+const MAX_HEAD_LINES: usize = 64;
+
 /// What was odd.
 #[derive(Clone, Copy, Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a variable of its own")]
@@ -174,6 +177,9 @@ impl Reader<'_> {
             header.push(b' ');
             header.extend_from_slice(value);
             return if header.len() > MAX_HEAD_LINE { Err("part header too long") } else { Ok(()) };
+        }
+        if part.headers.len() >= MAX_HEAD_LINES {
+            return Err("too many part headers");
         }
         let colon = memchr::memchr(b':', text).ok_or("invalid part header (colon missing)")?;
         let name = text.get(..colon).unwrap_or_default();

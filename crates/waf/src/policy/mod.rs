@@ -201,7 +201,9 @@ pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
 fn is_grpc(request: &Request<'_>) -> bool {
     let content_type = request.headers().get(header::CONTENT_TYPE).map(|value| value.as_bytes());
     request.head.version == Version::HTTP_2
-        && content_type.is_some_and(|value| value.starts_with(b"application/grpc"))
+        && content_type
+            .and_then(|value| value.strip_prefix(b"application/grpc"))
+            .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
 }
 
 impl Compiled {
