@@ -65,6 +65,8 @@ pub(crate) async fn begin(
         return Ok(());
     };
     let Some(auditor) = edge.audit() else { return Ok(()) };
+    // From here on a hand-over of the log waits for this request.
+    ctx.trail.running = Some(Arc::clone(&auditor.running));
     let body = match event.reads_request_body() {
         true => Some(request_body(edge, session, ctx).await?),
         false => None,
@@ -80,7 +82,6 @@ pub(crate) async fn begin(
     if let Err(error) = kept {
         auditor.failed(&event, &error)?;
     }
-    ctx.trail.running = Some(Arc::clone(&auditor.running));
     ctx.trail.event = Some(event);
     Ok(())
 }
@@ -148,12 +149,18 @@ pub(crate) async fn settle(
 /// recorded.
 pub(crate) async fn refused(edge: &Edge, ctx: &mut Context, denial: &Denial) -> Option<Denial> {
     let auditor = edge.audit()?;
-    if ctx.trail.outcome.is_some() {
+    let told = (denial.status.as_u16(), Some(denial.reason));
+    let before = ctx.trail.outcome;
+    if before == Some(told) || before.is_some() && denial.reason == Reason::AuditUnavailable {
         return None;
     }
     let event = ctx.trail.event.clone()?;
-    ctx.trail.outcome = Some((denial.status.as_u16(), Some(denial.reason)));
+    ctx.trail.outcome = Some(told);
     let mut record = ctx.outcome_record(auditor, &event, denial.status.as_u16())?;
+    if before.is_some() {
+        // An answer was recorded, and then refused while it was held: this one takes its place.
+        record.kind = Kind::Delivery;
+    }
     record.reason = Some(denial.reason.code().to_owned());
     if let Some(evidence) = &denial.evidence {
         record = record.with("evidence", clean(evidence));
