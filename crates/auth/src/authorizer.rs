@@ -90,8 +90,8 @@ impl Authorizer {
     pub fn inquiry(&self, request: &Request<'_>, who: Option<&Identity>) -> Inquiry {
         let mut headers = HeaderMap::new();
         for name in &self.seen {
-            for value in request.headers().get_all(name) {
-                headers.append(name.clone(), value.clone());
+            if let Some(value) = joined(request.headers(), name) {
+                headers.insert(name.clone(), value);
             }
         }
         let target = match request.query() {
@@ -129,8 +129,9 @@ impl Authorizer {
     fn input(&self, request: &Request<'_>, who: Option<&Identity>) -> String {
         let mut fields = serde_json::Map::new();
         for name in &self.seen {
-            if let Some(value) = request.headers().get(name).and_then(|value| value.to_str().ok()) {
-                fields.insert(name.as_str().to_owned(), value.into());
+            if let Some(value) = joined(request.headers(), name) {
+                let text = String::from_utf8_lossy(value.as_bytes()).into_owned();
+                fields.insert(name.as_str().to_owned(), text.into());
             }
         }
         let path: Vec<&str> = request.path.split('/').filter(|part| !part.is_empty()).collect();
@@ -201,4 +202,12 @@ impl Authorizer {
 
 fn texts(list: &[Box<str>]) -> Vec<&str> {
     list.iter().map(|text| &**text).collect()
+}
+
+/// All values of a field as one (RFC 9110 §5.3), crumbs of a cookie as RFC 9113 §8.2.3 says: the
+/// service has to see what the upstream will see.
+fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<HeaderValue> {
+    let values: Vec<&[u8]> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+    let between: &[u8] = if *name == http::header::COOKIE { b"; " } else { b", " };
+    if values.is_empty() { None } else { HeaderValue::from_bytes(&values.join(between)).ok() }
 }

@@ -168,7 +168,8 @@ impl Dpop {
         let mut seen = self.memory.seen.lock();
         // A proof is remembered for one to two spans, and taken within one.
         let span = self.span() + FUTURE;
-        if now >= seen.turned_at + span || now < seen.turned_at {
+        // `now` is when the request came: one that waited is no clock that was set back.
+        if now >= seen.turned_at + span || now.saturating_add(span) < seen.turned_at {
             let idle = now >= seen.turned_at + 2 * span;
             let last = std::mem::take(&mut seen.now);
             seen.before = if idle { FxHashSet::default() } else { last };

@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use rustc_hash::FxHashMap;
 
 use crate::identity::Identity;
-use crate::issuer::read_file;
+use crate::issuer::read_up_to;
 use crate::json::{self, Json, Object};
 
 /// A list that may change while it is used.
@@ -19,9 +19,9 @@ pub struct Revocations {
 
 #[derive(Debug, Default)]
 struct List {
-    tokens: FxHashMap<Box<str>, Entry>,
-    subjects: FxHashMap<Box<str>, Entry>,
-    clients: FxHashMap<Box<str>, Entry>,
+    tokens: FxHashMap<Box<str>, Vec<Entry>>,
+    subjects: FxHashMap<Box<str>, Vec<Entry>>,
+    clients: FxHashMap<Box<str>, Vec<Entry>>,
 }
 
 /// For whom an entry counts.
@@ -75,9 +75,9 @@ impl Revocations {
     /// Why an identity passes no longer, if so.
     pub(crate) fn revoked(&self, who: &Identity, now: u64) -> Option<&'static str> {
         let list = self.list.load();
-        let hit = |map: &FxHashMap<Box<str>, Entry>, name: &Option<Box<str>>| {
-            let entry = name.as_deref().and_then(|name| map.get(name));
-            entry.is_some_and(|entry| {
+        let hit = |map: &FxHashMap<Box<str>, Vec<Entry>>, name: &Option<Box<str>>| {
+            let entries = name.as_deref().and_then(|name| map.get(name));
+            entries.into_iter().flatten().any(|entry| {
                 let old = |before| who.issued_at.is_none_or(|issued| issued <= before);
                 entry.until.is_none_or(|until| now <= until) && entry.before.is_none_or(old)
             })
@@ -94,11 +94,16 @@ impl Revocations {
     }
 }
 
+/// A million lines; the list only grows.
+const MAX_LIST: u64 = 64 << 20;
+
 fn read(file: &Path) -> Result<List, String> {
-    if !file.exists() {
+    // Only a list that is not there is empty; one that cannot be looked at is an error.
+    let there = file.try_exists();
+    if !there.map_err(|error| format!("cannot look for `{}`: {error}", file.display()))? {
         return Ok(List::default());
     }
-    let bytes = read_file(file)?;
+    let bytes = read_up_to(file, MAX_LIST)?;
     let mut list = List::default();
     for (index, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
         if line.trim_ascii().is_empty() {
@@ -128,7 +133,7 @@ impl List {
             [("jti", &mut self.tokens), ("sub", &mut self.subjects), ("client", &mut self.clients)];
         for (name, map) in maps {
             if let Some(text) = entry.text(name) {
-                map.insert(text.into(), limits);
+                map.entry(text.into()).or_default().push(limits);
                 named += 1;
             }
         }

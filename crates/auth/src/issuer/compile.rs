@@ -85,12 +85,17 @@ fn keys(
 /// # Errors
 /// One sentence about the file.
 pub fn read_file(path: &Path) -> Result<Vec<u8>, String> {
+    read_up_to(path, MAX_FILE)
+}
+
+/// Reads a file of at most `limit` bytes.
+pub(crate) fn read_up_to(path: &Path, limit: u64) -> Result<Vec<u8>, String> {
     let told = |error: std::io::Error| format!("cannot read `{}`: {error}", path.display());
     let file = File::open(path).map_err(told)?;
     let mut bytes = Vec::new();
-    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(told)?;
-    if bytes.len() as u64 > MAX_FILE {
-        return Err(format!("`{}` is larger than {MAX_FILE} bytes", path.display()));
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(told)?;
+    if bytes.len() as u64 > limit {
+        return Err(format!("`{}` is larger than {limit} bytes", path.display()));
     }
     Ok(bytes)
 }

@@ -14,8 +14,8 @@ use crate::settings::{ClaimNames, IssuerSettings, KeySource, Names};
 mod compile;
 mod metadata;
 
-pub(crate) use self::compile::address_error;
 pub use self::compile::read_file;
+pub(crate) use self::compile::{address_error, read_up_to};
 pub use self::metadata::{MetadataError, metadata, metadata_addresses};
 
 /// How many keys are tried for a token that does not say which, or says what several are called.

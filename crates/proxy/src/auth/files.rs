@@ -77,7 +77,8 @@ pub(super) fn revoke(
     let file = revocations.file();
     let told = |error: std::io::Error| format!("cannot write `{}`: {error}", file.display());
     let mut open = OpenOptions::new().append(true).create(true).open(file).map_err(told)?;
-    open.write_all(line.as_bytes()).map_err(told)?;
+    // Whoever edited the file may have left its last line open.
+    open.write_all(format!("\n{line}").as_bytes()).map_err(told)?;
     open.sync_data().map_err(told)?;
     revocations.read_again().map(|_entries| ())
 }
