@@ -5,11 +5,13 @@
 
 pub mod cards;
 pub mod clock;
+pub mod decision;
 pub mod denial;
 pub mod event;
 pub mod forwarded;
 pub mod h2_guard;
 pub mod net;
+pub mod notice;
 pub mod proxy_protocol;
 pub mod reading;
 pub mod reason;
@@ -20,8 +22,10 @@ pub mod settings;
 pub mod units;
 
 pub use clock::Clock;
+pub use decision::{Decision, Measure};
 pub use denial::Denial;
 pub use event::Event;
+pub use notice::{Notice, NoticeKind};
 pub use reason::Reason;
 pub use request::Request;
 pub use secret::Secret;
