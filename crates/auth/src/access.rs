@@ -9,7 +9,7 @@ use crate::authorizer::{Authorizer, Word};
 use crate::bearer::{self, Shown};
 use crate::demand::{Demand, Methods};
 use crate::dpop::{Dpop, ProofError};
-use crate::forward::Forward;
+use crate::forward::{Forward, Forwarded};
 use crate::identity::{Authenticated, Caller, Permitted};
 use crate::introspection::Question;
 use crate::issuer::Issuer;
@@ -83,8 +83,8 @@ pub enum Verdict {
     Permitted(Box<Permitted>),
     /// Meet the need, note it in [`Waited`], and ask again.
     Wait(Need),
-    /// It may not.
-    Refused(Box<Denial>),
+    /// It may not; with who asked, if that was found out before.
+    Refused(Box<Denial>, Option<Authenticated>),
 }
 
 impl Access {
@@ -152,7 +152,7 @@ impl Access {
         let Some(guard) = &self.0 else { return Verdict::Open };
         let permitted = guard
             .authenticate(request, caller, waited)
-            .and_then(|who| guard.permit(who, request).map_err(refused))
+            .and_then(|who| guard.permit(who, request))
             .and_then(|permitted| guard.ask_elsewhere(permitted, waited));
         match permitted {
             Ok(permitted) => Verdict::Permitted(Box::new(permitted)),
@@ -213,7 +213,9 @@ impl Guard {
                 let revocations = self.revocations.as_ref();
                 let now = look.caller.seconds();
                 match revocations.and_then(|list| list.revoked(who.identity(), now)) {
-                    Some(evidence) => Err(refused(self.challenge.invalid(scheme, evidence))),
+                    Some(evidence) => {
+                        Err(Verdict::Refused(self.challenge.invalid(scheme, evidence), Some(who)))
+                    }
                     None => Ok(who),
                 }
             }
@@ -230,7 +232,19 @@ impl Guard {
         }
     }
 
-    fn permit(&self, who: Authenticated, request: &Request<'_>) -> Result<Permitted, Box<Denial>> {
+    fn permit(&self, who: Authenticated, request: &Request<'_>) -> Result<Permitted, Verdict> {
+        match self.forwarded(&who, request) {
+            Ok(forwarded) => Ok(Permitted::new(who, forwarded)),
+            Err(denial) => Err(Verdict::Refused(denial, Some(who))),
+        }
+    }
+
+    /// Whether somebody may do what they ask for; returned is what the upstream is told of them.
+    fn forwarded(
+        &self,
+        who: &Authenticated,
+        request: &Request<'_>,
+    ) -> Result<Forwarded, Box<Denial>> {
         self.demand.check(who.identity(), &self.challenge)?;
         if let Some(methods) = &self.methods {
             match methods.demand(request.method()) {
@@ -238,18 +252,19 @@ impl Guard {
                 None => return Err(forbidden("nobody may use this method here")),
             }
         }
-        let forwarded = self.forward.write(who.identity())?;
-        Ok(Permitted::new(who, forwarded))
+        self.forward.write(who.identity())
     }
 
     /// The policy service's word, if there is one to ask.
     fn ask_elsewhere(&self, permitted: Permitted, waited: &Waited) -> Result<Permitted, Verdict> {
         let Some(external) = &self.external else { return Ok(permitted) };
+        let who = || Some(permitted.who().clone());
         match &waited.word {
             Some(Word::Allowed(fields)) => Ok(permitted.with(fields)),
-            Some(Word::Denied(denial)) => Err(Verdict::Refused(denial.clone())),
+            Some(Word::Denied(denial)) => Err(Verdict::Refused(denial.clone(), who())),
             None if waited.for_authorizer => {
-                Err(refused(unavailable(format!("no answer from `{}`", external.name()))))
+                let denial = unavailable(format!("no answer from `{}`", external.name()));
+                Err(Verdict::Refused(denial, who()))
             }
             None => {
                 let who = permitted.who().clone();
@@ -260,7 +275,7 @@ impl Guard {
 }
 
 fn refused(denial: Box<Denial>) -> Verdict {
-    Verdict::Refused(denial)
+    Verdict::Refused(denial, None)
 }
 
 fn ways(settings: &RequireSettings, auth: &Auth, errors: &mut Vec<SettingsError>) -> Vec<Way> {

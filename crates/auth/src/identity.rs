@@ -187,7 +187,9 @@ impl Permitted {
         self
     }
 
-    pub(crate) fn who(&self) -> &Authenticated {
+    /// Them, as the checks found them.
+    #[must_use]
+    pub fn who(&self) -> &Authenticated {
         &self.who
     }
 

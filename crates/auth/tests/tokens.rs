@@ -106,7 +106,7 @@ fn head(method: &str, target: &str, authorization: &[&str]) -> Parts {
 fn reason(verdict: Verdict) -> Option<(Reason, String)> {
     match verdict {
         Verdict::Permitted(_) => None,
-        Verdict::Refused(denial) => {
+        Verdict::Refused(denial, _who) => {
             let evidence = denial.evidence.clone().unwrap_or_default();
             Some((denial.reason, evidence))
         }
@@ -241,7 +241,7 @@ fn memory_for_remembered_tokens_is_bounded() {
 
 #[track_caller]
 fn check_answer(verdict: Verdict, reason: Reason, challenge: Option<&str>) {
-    let Verdict::Refused(denial) = verdict else { panic!("{verdict:?}") };
+    let Verdict::Refused(denial, _who) = verdict else { panic!("{verdict:?}") };
     assert_eq!(denial.reason, reason);
     let found = denial.headers.get("www-authenticate").map(|value| value.to_str().unwrap());
     assert_eq!(found, challenge);

@@ -70,7 +70,7 @@ fn permitted(verdict: Verdict) -> Box<Permitted> {
 
 #[track_caller]
 fn refused(verdict: Verdict, reason: Reason, evidence: &str) -> HeaderMap {
-    let Verdict::Refused(denial) = verdict else { panic!("{verdict:?}") };
+    let Verdict::Refused(denial, _who) = verdict else { panic!("{verdict:?}") };
     let told = denial.evidence.unwrap_or_default();
     assert!(denial.reason == reason && told.contains(evidence), "{:?} {told}", denial.reason);
     denial.headers

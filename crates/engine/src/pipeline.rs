@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, header, response};
-use tidegate_auth::{Caller, Need, Permitted, Verdict as Access, Waited, Word};
+use tidegate_auth::{Authenticated, Caller, Need, Permitted, Verdict as Access, Waited, Word};
 use tidegate_core::event::WafSummary;
 use tidegate_core::{Denial, Reason, Request};
 use tidegate_guard::rate::{Known, RATE_LIMIT, RATE_LIMIT_POLICY};
@@ -148,6 +148,8 @@ pub struct Refused {
     pub waf_shadow: Option<WafSummary>,
     /// Limits that would have refused, were they not in dry-run.
     pub dry_run_limits: Vec<Box<str>>,
+    /// Who asked, if that was found out before.
+    pub who: Option<Authenticated>,
 }
 
 impl Admitted {
@@ -374,7 +376,7 @@ impl Admitted {
             Access::Wait(need) => {
                 return Ok(Admission::Waiting(Box::new(Waiting { admitted: self, need, waited })));
             }
-            Access::Refused(denial) => return Err(self.refuse(*denial)),
+            Access::Refused(denial, who) => return Err(with(self.refuse(*denial), who)),
         }
         let permitted = self.permitted.take();
         let known = permitted.as_ref().map(|permitted| permitted.identity());
@@ -383,7 +385,10 @@ impl Admitted {
             subject: who.subject.as_deref(),
             client: who.client.as_deref(),
         });
-        self.take_tokens(request, Some(known))?;
+        let taken = self.take_tokens(request, Some(known));
+        taken.map_err(|refused| {
+            with(refused, permitted.as_ref().map(|permitted| permitted.who().clone()))
+        })?;
         self.permitted = permitted;
         Ok(Admission::Admitted(Box::new(self)))
     }
@@ -396,8 +401,14 @@ impl Admitted {
             waf: self.waf_summary(),
             waf_shadow: self.waf_shadow_summary(),
             dry_run_limits: self.dry_run_limits().map(Box::from).collect(),
+            who: None,
         })
     }
+}
+
+fn with(mut refused: Box<Refused>, who: Option<Authenticated>) -> Box<Refused> {
+    refused.who = who;
+    refused
 }
 
 /// Whoever is banned learns nothing of the routes, and is logged under the one that was meant.
@@ -413,6 +424,7 @@ fn check_ban(
             waf: None,
             waf_shadow: None,
             dry_run_limits: Vec::new(),
+            who: None,
         })
     })
 }
@@ -442,5 +454,6 @@ fn find_route<'s>(
         waf: None,
         waf_shadow: None,
         dry_run_limits: Vec::new(),
+        who: None,
     }))
 }

@@ -10,7 +10,7 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Version};
 use pingora_error::{Error, ErrorSource};
 use pingora_proxy::Session;
-use tidegate_auth::Caller;
+use tidegate_auth::{Authenticated, Caller, Permitted};
 use tidegate_core::event::{Identity, WafSummary};
 use tidegate_core::reading::Target;
 use tidegate_core::{Denial, Event, Reason, Request};
@@ -137,11 +137,13 @@ pub(crate) struct Failure {
 }
 
 /// What the pipeline found in a request that it refused.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Findings {
     pub(crate) waf: Option<WafSummary>,
     pub(crate) waf_shadow: Option<WafSummary>,
     pub(crate) dry_run_limits: Vec<Box<str>>,
+    /// Who asked, if that was found out before.
+    pub(crate) who: Option<Authenticated>,
 }
 
 /// A body that passes in pieces while its first part is collected for the WAF.
@@ -282,9 +284,16 @@ impl Context {
         audit::end(edge, &event, &self.trail);
     }
 
+    /// Who asked, if they showed it, whether they may pass or not.
+    pub(crate) fn who(&self) -> Option<&tidegate_auth::Identity> {
+        let admitted = self.admitted.as_ref().and_then(Admitted::permitted);
+        let refused = self.refused.as_ref().and_then(|refused| refused.who.as_ref());
+        admitted.map(Permitted::identity).or(refused.map(Authenticated::identity))
+    }
+
     /// Who asked, as it may be told.
     fn identity(&self, arrival: &Arrival) -> Option<Identity> {
-        let who = self.admitted.as_ref()?.permitted()?.identity();
+        let who = self.who()?;
         let auth = arrival.live.snapshot.auth();
         Some(Identity {
             method: who.method.name(),

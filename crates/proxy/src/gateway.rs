@@ -186,12 +186,12 @@ impl Gateway {
 
 /// Keeps what the pipeline found out before it refused.
 fn note(refused: Refused, ctx: &mut Context) -> Denial {
-    let Refused { denial, route, waf, waf_shadow, dry_run_limits } = refused;
+    let Refused { denial, route, waf, waf_shadow, dry_run_limits, who } = refused;
     if let (Some(arrival), Some(route)) = (&ctx.arrival, &route) {
         ctx.lane = arrival.live.lanes.of(route).cloned();
     }
     ctx.route = route;
-    ctx.refused = Some(Findings { waf, waf_shadow, dry_run_limits });
+    ctx.refused = Some(Findings { waf, waf_shadow, dry_run_limits, who });
     denial
 }
 

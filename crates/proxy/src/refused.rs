@@ -39,7 +39,7 @@ pub(crate) fn look(session: &Session, ctx: &mut Context) {
     let Some(Found { route, waf, waf_shadow }) = found else { return };
     ctx.lane = arrival.live.lanes.of(&route).cloned();
     ctx.route = Some(route);
-    ctx.refused = Some(Findings { waf, waf_shadow, dry_run_limits: Vec::new() });
+    ctx.refused = Some(Findings { waf, waf_shadow, ..Findings::default() });
 }
 
 /// The head of an HTTP/1 request whose target is no path: the parser leaves out the host that it

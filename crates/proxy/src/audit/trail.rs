@@ -408,8 +408,7 @@ fn length(tasks: &[HttpTask]) -> usize {
 impl Context {
     /// A claim of the token that the request came with.
     fn claim(&self, name: &str) -> Option<Value> {
-        let permitted = self.admitted.as_ref()?.permitted()?;
-        let claim = permitted.identity().claims.at(name)?;
+        let claim = self.who()?.claims.at(name)?;
         serde_json::from_str(&claim.to_string()).ok()
     }
 }
