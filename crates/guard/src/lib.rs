@@ -8,8 +8,10 @@ pub mod addresses;
 pub mod bans;
 pub mod connections;
 pub mod rate;
+pub mod response;
 
 pub use addresses::{AddressDenied, AddressPolicy};
 pub use bans::{Ban, Banned, Bans, BansSettings};
 pub use connections::{ConnectionCounts, ConnectionLimits, Slot, TooMany};
 pub use rate::{Decision, RateLimit, RateLimitSettings, TableStats};
+pub use response::{ResponsePolicy, ResponseSettings};

@@ -1,0 +1,46 @@
+//! What the policy asks about upstreams: who knows them answers.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use tidegate_core::decision::Target;
+
+/// Who knows the upstreams and their endpoints now.
+pub trait Upstreams: fmt::Debug + Send + Sync {
+    /// Whether an upstream has an endpoint with this address.
+    fn is_endpoint(&self, address: IpAddr) -> bool;
+
+    /// The zone of an endpoint, if it has one.
+    fn zone(&self, upstream: &str, endpoint: SocketAddr) -> Option<Box<str>>;
+
+    /// How many endpoints of the target's upstream could take requests if the target, an endpoint or
+    /// a zone, took none; `None` if there is no such upstream or target.
+    fn without(&self, target: &Target) -> Option<Remaining>;
+}
+
+/// What is left of an upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Remaining {
+    /// Endpoints that could take requests.
+    pub able: usize,
+    /// All endpoints, the target's among them.
+    pub total: usize,
+}
+
+/// No upstream at all: for trials of a policy.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoUpstreams;
+
+impl Upstreams for NoUpstreams {
+    fn is_endpoint(&self, _: IpAddr) -> bool {
+        false
+    }
+
+    fn zone(&self, _: &str, _: SocketAddr) -> Option<Box<str>> {
+        None
+    }
+
+    fn without(&self, _: &Target) -> Option<Remaining> {
+        None
+    }
+}
