@@ -205,7 +205,7 @@ fn event(client: IpAddr) -> Event<'static> {
         waf: None,
         waf_shadow: None,
         dry_run_limits: &[],
-        identity: None,
+        ..Event::default()
     }
 }
 

@@ -1,13 +1,15 @@
 //! The one event that each request ends in. Access log, metrics and every sink derive from it, so
 //! that they cannot disagree.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use http::{Method, Version};
+use http::{HeaderMap, Method, Version};
 
-use crate::Reason;
+use crate::decision::Measure;
+use crate::notice::Severity;
+use crate::{Fault, Reason};
 
 /// What happened to one request. It borrows from the request, so that making one allocates
 /// nothing.
@@ -25,8 +27,16 @@ pub struct Event<'a> {
     pub peer: SocketAddr,
     /// `http` or `https`.
     pub scheme: &'static str,
+    /// The address that the connection came in on, if the system says so.
+    pub server: Option<SocketAddr>,
     /// TLS protocol version such as `TLSv1.3`, if encrypted.
     pub tls: Option<&'a str>,
+    /// The cipher suite, by the name that IANA has for it.
+    pub tls_cipher: Option<&'a str>,
+    /// The name that the client asked for in its handshake (RFC 6066 §3).
+    pub tls_server_name: Option<&'a str>,
+    /// SHA-256 of the client's certificate in hexadecimal, if it showed one.
+    pub client_certificate: Option<&'a str>,
     /// The protocol version of the client's request.
     pub version: Version,
     /// The method; `None` if the head could not be read.
@@ -41,8 +51,16 @@ pub struct Event<'a> {
     pub user_agent: Option<&'a str>,
     /// `Referer`, if it is readable.
     pub referer: Option<&'a str>,
-    /// W3C trace id, if the request carries a valid `traceparent`.
+    /// All of the request's fields, for whoever decides by them: logs and sinks do not write them.
+    pub headers: Option<&'a HeaderMap>,
+    /// The country of the client's address, by its two letters (ISO 3166-1), if that is known.
+    pub country: Option<&'a str>,
+    /// The number of the network that the client's address belongs to, if that is known.
+    pub asn: Option<u32>,
+    /// W3C trace id: the request's own, or the one that was made for it.
     pub trace_id: Option<&'a str>,
+    /// The id of our own span in that trace.
+    pub span_id: Option<&'a str>,
     /// The route's id, once one was found.
     pub route: Option<&'a str>,
     /// The upstream's name, if the route has one.
@@ -82,8 +100,154 @@ pub struct Event<'a> {
     pub waf_shadow: Option<&'a WafSummary>,
     /// Limits that would have refused the request, were they not in dry-run.
     pub dry_run_limits: &'a [&'a str],
-    /// Who asked, if the route lets only known ones pass.
+    /// Who asked, if the route lets only known ones pass and they showed it; also if the request
+    /// was refused afterwards.
     pub identity: Option<&'a Identity>,
+    /// The credential that was shown, held good or not: SHA-256 of it in hexadecimal. Short ones,
+    /// that could be guessed from it, have none.
+    pub credential: Option<&'a str>,
+    /// What of the response policy was done about the request, if something was.
+    pub measure: Option<Applied<'a>>,
+}
+
+/// What of the response policy was done about one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Applied<'a> {
+    /// What was done.
+    pub measure: Measure,
+    /// The rule that decided it, or who else: `admin`, a list's name.
+    pub rule: &'a str,
+}
+
+/// What came of the proof of an identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AuthResult {
+    /// Who asked is known, and they may.
+    Passed,
+    /// Who asked is known, and they may not.
+    Forbidden,
+    /// What was shown does not hold.
+    Failed,
+    /// Nothing was shown.
+    Missing,
+    /// It could not be checked.
+    Unavailable,
+}
+
+impl AuthResult {
+    /// The stable name: in logs and sinks.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Forbidden => "forbidden",
+            Self::Failed => "failed",
+            Self::Missing => "missing",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
+/// An event about nothing, for those who fill in what they know.
+impl Default for Event<'_> {
+    fn default() -> Self {
+        let nobody = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        Self {
+            time: SystemTime::UNIX_EPOCH,
+            request_id: "",
+            listener: "",
+            client: nobody,
+            peer: SocketAddr::new(nobody, 0),
+            scheme: "http",
+            server: None,
+            tls: None,
+            tls_cipher: None,
+            tls_server_name: None,
+            client_certificate: None,
+            version: Version::HTTP_11,
+            method: None,
+            host: "",
+            path: "",
+            query: None,
+            user_agent: None,
+            referer: None,
+            headers: None,
+            country: None,
+            asn: None,
+            trace_id: None,
+            span_id: None,
+            route: None,
+            upstream: None,
+            endpoint: None,
+            status: 0,
+            upstream_status: None,
+            reason: None,
+            evidence: None,
+            attempts: 0,
+            retries: &[],
+            hedge: None,
+            request_bytes: 0,
+            response_bytes: 0,
+            duration: Duration::ZERO,
+            upstream_duration: None,
+            overhead: None,
+            upstream_reused: false,
+            waf: None,
+            waf_shadow: None,
+            dry_run_limits: &[],
+            identity: None,
+            credential: None,
+            measure: None,
+        }
+    }
+}
+
+impl Event<'_> {
+    /// What came of the proof of an identity, if the route asks for one and it came to that.
+    #[must_use]
+    pub fn auth_result(&self) -> Option<AuthResult> {
+        match self.reason {
+            Some(Reason::Unauthenticated) => Some(AuthResult::Missing),
+            Some(Reason::InvalidToken | Reason::InvalidAuthRequest) => Some(AuthResult::Failed),
+            Some(Reason::AuthUnavailable) => Some(AuthResult::Unavailable),
+            Some(Reason::InsufficientScope | Reason::AccessDenied) => Some(AuthResult::Forbidden),
+            _ => self.identity.map(|_known| AuthResult::Passed),
+        }
+    }
+
+    /// Whether it is about security: a refusal by policy or for what was sent, a finding, a failed
+    /// proof of an identity. Ordinary answers and faults of upstreams are not.
+    #[must_use]
+    pub fn is_about_security(&self) -> bool {
+        let refused = self.reason.is_some_and(|reason| {
+            matches!(reason.fault(), Fault::Client | Fault::Policy)
+                && !matches!(reason, Reason::ClientClosed | Reason::NoRoute)
+        });
+        refused
+            || self.measure.is_some()
+            || self.waf.is_some_and(|waf| !waf.matches.is_empty())
+            || self.auth_result().is_some_and(|result| result != AuthResult::Passed)
+    }
+
+    /// Whether its end is the response policy's own doing, or a ban's: such an event says nothing
+    /// new about who asked.
+    #[must_use]
+    pub fn is_own_enforcement(&self) -> bool {
+        self.measure.is_some() || self.reason == Some(Reason::Banned)
+    }
+
+    /// How bad it is.
+    #[must_use]
+    pub fn severity(&self) -> Severity {
+        let found = self.waf.is_some_and(|waf| !waf.matches.is_empty());
+        match self.reason {
+            Some(Reason::WafBlocked) => Severity::High,
+            Some(reason) => reason.severity(),
+            None if found => Severity::Medium,
+            None if self.status >= 500 => Severity::Low,
+            None => Severity::Informational,
+        }
+    }
 }
 
 /// Who asked, as logs and sinks report it.

@@ -23,6 +23,24 @@ pub enum Severity {
     Critical,
 }
 
+impl Severity {
+    /// Every severity, the mildest first; `severity as usize` indexes it.
+    pub const ALL: [Self; 5] =
+        [Self::Informational, Self::Low, Self::Medium, Self::High, Self::Critical];
+
+    /// The stable name: in the configuration, logs and metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Informational => "informational",
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
+}
+
 /// What a notice is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Area {
@@ -42,6 +60,23 @@ pub enum Area {
     Response,
     /// The audit log and the sinks.
     Delivery,
+}
+
+impl Area {
+    /// The stable name: in logs and sinks.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Process => "process",
+            Self::Configuration => "configuration",
+            Self::Administration => "administration",
+            Self::Upstream => "upstream",
+            Self::Connection => "connection",
+            Self::Identity => "identity",
+            Self::Response => "response",
+            Self::Delivery => "delivery",
+        }
+    }
 }
 
 macro_rules! notices {

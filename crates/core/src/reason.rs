@@ -3,6 +3,8 @@
 
 use http::StatusCode;
 
+use crate::notice::Severity;
+
 /// Who caused the end of a request that was not an ordinary answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fault {
@@ -122,6 +124,28 @@ reasons! {
     UriTooLong, "uri_too_long", StatusCode::URI_TOO_LONG, Client, "The request target is too long";
     /// The web application firewall refused the request.
     WafBlocked, "waf_blocked", StatusCode::FORBIDDEN, Policy, "The request was refused";
+}
+
+impl Reason {
+    /// How bad it is that a request ended so, in the steps of notices.
+    #[must_use]
+    pub const fn severity(self) -> Severity {
+        match self {
+            Self::WafBlocked | Self::Internal | Self::AuditUnavailable | Self::AuthUnavailable => {
+                Severity::High
+            }
+            Self::ClientClosed | Self::NoRoute => Severity::Informational,
+            Self::AmbiguousRequest
+            | Self::AccessDenied
+            | Self::InvalidToken
+            | Self::InvalidAuthRequest
+            | Self::InsufficientScope => Severity::Medium,
+            _ => match self.fault() {
+                Fault::Client | Fault::Policy => Severity::Low,
+                Fault::Upstream | Fault::Gateway => Severity::Medium,
+            },
+        }
+    }
 }
 
 /// nginx's 499: the client closed the connection before the answer.

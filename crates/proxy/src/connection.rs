@@ -11,7 +11,7 @@ use pingora_core::protocols::http::ServerSession;
 use pingora_core::server::ShutdownWatch;
 use pingora_timeout::timeout;
 use tidegate_auth::identity::Certificate;
-use tidegate_core::{Denial, Reason};
+use tidegate_core::{Denial, Event, Reason};
 use tidegate_guard::connections::Slot;
 use tidegate_observe::{AbortedConnection, Metrics};
 use tokio::time::Instant;
@@ -73,6 +73,19 @@ impl Connection {
     /// The same connection, come in on this address.
     pub(crate) fn on(self, local: Option<SocketAddr>) -> Self {
         Self { local, ..self }
+    }
+
+    /// What the connection says of the events of its requests.
+    pub(crate) fn event(&self) -> Event<'_> {
+        Event {
+            listener: &self.listener,
+            client: self.peer.ip(),
+            peer: self.peer,
+            scheme: if self.tls.is_some() { "https" } else { "http" },
+            server: self.local,
+            tls: self.tls,
+            ..Event::default()
+        }
     }
 
     /// The connection that a session's digest carries.

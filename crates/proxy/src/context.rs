@@ -241,6 +241,7 @@ impl Context {
             query: head.uri.query(),
             user_agent: text(http::header::USER_AGENT),
             referer: text(http::header::REFERER),
+            headers: Some(&head.headers),
             trace_id: trace_id(head),
             status,
             request_bytes: session.body_bytes_read() as u64,
@@ -305,7 +306,6 @@ impl Context {
 
     /// The event as far as it is known without the session.
     fn event<'a>(&'a self, arrival: &'a Arrival, now: Instant) -> Event<'a> {
-        let connection = &*arrival.connection;
         let upstream = self.upstream();
         let duration = now.saturating_duration_since(arrival.received_at);
         let before = self
@@ -315,19 +315,11 @@ impl Context {
         Event {
             time: arrival.time,
             request_id: arrival.request_id.as_str(),
-            listener: &connection.listener,
             client: arrival.client,
-            peer: connection.peer,
-            scheme: if connection.tls.is_some() { "https" } else { "http" },
-            tls: connection.tls,
             version: arrival.version,
             method: Some(&arrival.method),
             host: &arrival.target.host,
             path: &arrival.target.path,
-            query: None,
-            user_agent: None,
-            referer: None,
-            trace_id: None,
             route: self.route.as_ref().map(|route| &*route.id),
             upstream: upstream.map(|upstream| upstream.pool.name()),
             endpoint: self.journey.tried.last().copied(),
@@ -336,18 +328,13 @@ impl Context {
             reason: self.failure.as_ref().map(|failure| failure.reason),
             evidence: self.failure.as_ref().and_then(|failure| failure.evidence.as_deref()),
             attempts: self.journey.attempts,
-            retries: &[],
             hedge: self.journey.hedged.map(|won| if won { "won" } else { "lost" }),
             request_bytes: self.request_bytes,
-            response_bytes: 0,
             duration,
             upstream_duration: self.journey.waited,
             overhead: Some(before.saturating_sub(self.body_wait)),
             upstream_reused: self.journey.reused,
-            waf: None,
-            waf_shadow: None,
-            dry_run_limits: &[],
-            identity: None,
+            ..arrival.connection.event()
         }
     }
 

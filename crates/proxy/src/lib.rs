@@ -5,6 +5,7 @@
 //! that `tidegate-engine` could decide without a socket.
 
 mod admin;
+mod announce;
 mod attempt;
 mod audit;
 mod auth;
@@ -20,6 +21,7 @@ mod faults;
 mod framing;
 mod gateway;
 mod h2_watch;
+mod happened;
 mod health;
 mod hedge;
 mod held;

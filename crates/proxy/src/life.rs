@@ -20,6 +20,7 @@ use tokio::time::sleep;
 
 use crate::audit::{self, Anchors, By, Fingerprints};
 use crate::edge::Live;
+use crate::happened;
 use crate::health::check_pool;
 use crate::listener::{Listener, Reception};
 use crate::outbound::Outbound;
@@ -144,13 +145,13 @@ impl Process {
         signals::notify_ready();
         match outcome {
             Ok(()) => {
-                tracing::info!("configuration reloaded");
+                edge.announce(&happened::config_applied(edge, by));
                 Ok(())
             }
             Err(errors) => {
-                report(&errors);
                 let errors = errors.to_string();
-                self.protocols.edge().audit_config_refused(by, &errors);
+                edge.announce(&happened::config_refused(edge, by, &errors));
+                edge.audit_config_refused(by, &errors);
                 Err(errors)
             }
         }
@@ -280,10 +281,6 @@ impl Process {
             sleep(DRAIN_LOOK).await;
         }
     }
-}
-
-fn report(errors: &ServeError) {
-    tracing::error!(%errors, "configuration refused, the last one stays");
 }
 
 /// What each listener does with connections, by address.

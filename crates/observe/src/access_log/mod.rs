@@ -3,13 +3,10 @@
 //! [`AccessLog::log`] serialises the event into the buffer of the calling thread's shard and
 //! returns; a thread of its own writes the buffers out. Buffers are bounded: when the disk does
 //! not keep up, lines are dropped and counted, and no request waits. What a line says is in
-//! `line`, its reference in `docs/reference/access-log.md`.
+//! `tidegate_core::record`, its reference in `docs/reference/access-log.md`.
 //!
 //! It does not rotate files: rename the file, then call [`AccessLog::reopen`].
 
-mod json;
-mod line;
-mod secrets;
 mod settings;
 mod writer;
 
@@ -22,8 +19,9 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 use tidegate_core::Event;
+use tidegate_core::record;
+use tidegate_core::record::json::Object;
 
-use self::line::TimeText;
 pub use self::settings::{AccessLogFormat, AccessLogSettings, AccessLogTarget};
 use self::writer::{Lines, Orders, Sink, Writer};
 
@@ -55,7 +53,6 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Shard {
     buffer: Vec<u8>,
-    times: TimeText,
     /// Collects the sampled share; a request is logged whenever it is full.
     due: u16,
 }
@@ -248,9 +245,8 @@ impl Shared {
             self.stats.dropped.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        let Shard { buffer, times, .. } = &mut *shard;
-        line::write(buffer, times, event);
-        let after = buffer.len();
+        write_line(&mut shard.buffer, event);
+        let after = shard.buffer.len();
         drop(shard);
         self.stats.lines.fetch_add(1, Ordering::Relaxed);
         if before < LARGE_BUFFER && after >= LARGE_BUFFER {
@@ -286,6 +282,15 @@ impl Shared {
     fn buffers_are_empty(&self) -> bool {
         self.shards.iter().all(|shard| shard.lock().buffer.is_empty())
     }
+}
+
+/// Appends the event as one line.
+fn write_line(out: &mut Vec<u8>, event: &Event<'_>) {
+    let mut line = Object::begin(out);
+    line.time("time", event.time);
+    record::event::members(&mut line, event);
+    line.end();
+    out.push(b'\n');
 }
 
 impl Shard {

@@ -13,6 +13,7 @@ mod ejections;
 mod family;
 mod listeners;
 mod live;
+mod notices;
 mod process;
 mod rate_limits;
 mod reloads;
@@ -27,7 +28,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use prometheus::{Encoder, Histogram, TextEncoder};
-use tidegate_core::Event;
+use tidegate_core::{Event, Notice};
 
 pub use self::audit::{AuditAnchor, AuditSample};
 use self::auth::Auth;
@@ -38,6 +39,7 @@ pub use self::listeners::{
     AbortedConnection, ListenerMetrics, OpenConnection, RefusedConnection, TlsFailure,
 };
 use self::live::Live;
+use self::notices::Notices;
 pub use self::rate_limits::RateLimitTable;
 use self::reloads::Reloads;
 pub use self::retries::RETRY_REASONS;
@@ -75,6 +77,7 @@ struct Inner {
     waf: RuleMatches,
     waf_shadow: RuleMatches,
     reloads: Reloads,
+    notices: Notices,
     auth: Auth,
     rate_limits: Mutex<Vec<RateLimitTable>>,
     access_log: Arc<AccessLogStats>,
@@ -114,6 +117,7 @@ impl Metrics {
                 waf: RuleMatches::default(),
                 waf_shadow: RuleMatches::default(),
                 reloads: Reloads::default(),
+                notices: Notices::default(),
                 auth: Auth::default(),
                 rate_limits: Mutex::default(),
                 access_log: Arc::default(),
@@ -191,6 +195,11 @@ impl Metrics {
         self.inner.reloads.record(succeeded, at);
     }
 
+    /// Counts what happened beside requests.
+    pub fn noticed(&self, notice: &Notice) {
+        self.inner.notices.record(notice);
+    }
+
     /// Counts a fetch of an issuer's keys.
     pub fn keys_fetched(&self, issuer: &str, succeeded: bool) {
         self.inner.auth.keys_fetched(issuer, succeeded);
@@ -246,6 +255,7 @@ impl Inner {
         self.waf.show(waf::LIVE, families);
         self.waf_shadow.show(waf::SHADOW, families);
         self.reloads.show(families);
+        self.notices.show(families);
         self.auth.show(families);
         self.show_access_log(families);
         families.gauges("tidegate_bans", "Bans in force, by where they come from.", |family| {

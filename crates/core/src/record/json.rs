@@ -1,51 +1,59 @@
-//! JSON (RFC 8259) written straight into a buffer: only what a log line needs.
+//! JSON (RFC 8259) written straight into a buffer: only what a record needs.
 
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-/// Longer texts are cut: a line is for reading, not for storing what was sent.
-const MAX_TEXT: usize = 8 * 1024;
+use super::time;
+
+/// Longer texts are cut: a record is for reading, not for storing what was sent. In bytes.
+pub const MAX_TEXT: usize = 8 * 1024;
 
 /// Writes one object's members. The caller writes the braces; every member is preceded by a
 /// comma unless it is the first.
 #[derive(Debug)]
-pub(super) struct Object<'a> {
-    pub(super) out: &'a mut Vec<u8>,
+pub struct Object<'a> {
+    /// Where it is written to.
+    pub out: &'a mut Vec<u8>,
     first: bool,
 }
 
 impl<'a> Object<'a> {
-    pub(super) fn begin(out: &'a mut Vec<u8>) -> Self {
+    /// Opens an object.
+    #[must_use]
+    pub fn begin(out: &'a mut Vec<u8>) -> Self {
         out.push(b'{');
         Self { out, first: true }
     }
 
-    pub(super) fn end(self) {
+    /// Closes it.
+    pub fn end(self) {
         self.out.push(b'}');
     }
 
     /// Writes the member's name; the value is to follow in `out`. Names need no escapes.
-    pub(super) fn name(&mut self, name: &str) {
+    pub fn name(&mut self, name: &str) {
         self.out.extend_from_slice(if self.first { b"\"" } else { b",\"" });
         self.first = false;
         self.out.extend_from_slice(name.as_bytes());
         self.out.extend_from_slice(b"\":");
     }
 
-    pub(super) fn text(&mut self, name: &str, value: &str) {
+    /// A text; one that is longer than [`MAX_TEXT`] is cut.
+    pub fn text(&mut self, name: &str, value: &str) {
         self.name(name);
         string(self.out, value);
     }
 
-    pub(super) fn text_if_any(&mut self, name: &str, value: Option<&str>) {
+    /// A text, if there is one.
+    pub fn text_if_any(&mut self, name: &str, value: Option<&str>) {
         if let Some(value) = value {
             self.text(name, value);
         }
     }
 
     /// A text made of parts, such as a query with masked values.
-    pub(super) fn parts<'b>(&mut self, name: &str, parts: impl Iterator<Item = &'b str>) {
+    pub fn parts<'b>(&mut self, name: &str, parts: impl Iterator<Item = &'b str>) {
         self.name(name);
         self.out.push(b'"');
         let end = self.out.len() + MAX_TEXT;
@@ -60,18 +68,20 @@ impl<'a> Object<'a> {
         self.out.push(b'"');
     }
 
-    pub(super) fn number(&mut self, name: &str, value: impl itoa::Integer) {
+    /// A whole number.
+    pub fn number(&mut self, name: &str, value: impl itoa::Integer) {
         self.name(name);
         self.out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
     }
 
-    pub(super) fn boolean(&mut self, name: &str, value: bool) {
+    /// `true` or `false`.
+    pub fn boolean(&mut self, name: &str, value: bool) {
         self.name(name);
         self.out.extend_from_slice(if value { b"true" } else { b"false" });
     }
 
     /// A duration in milliseconds, with three decimals.
-    pub(super) fn millis(&mut self, name: &str, value: Duration) {
+    pub fn millis(&mut self, name: &str, value: Duration) {
         let whole = value.as_secs().saturating_mul(1_000);
         self.number(name, whole.saturating_add(value.subsec_millis().into()));
         let micros = value.subsec_micros() % 1_000;
@@ -79,29 +89,71 @@ impl<'a> Object<'a> {
         self.out.extend([b'.', digit(micros / 100), digit(micros / 10), digit(micros)]);
     }
 
-    pub(super) fn address(&mut self, name: &str, address: IpAddr) {
+    /// A time as RFC 3339 in UTC with milliseconds.
+    pub fn time(&mut self, name: &str, value: SystemTime) {
+        self.name(name);
+        self.out.push(b'"');
+        time(self.out, value);
+        self.out.push(b'"');
+    }
+
+    /// An object that `fill` writes into.
+    pub fn object(&mut self, name: &str, fill: impl FnOnce(&mut Object<'_>)) {
+        self.name(name);
+        let mut object = Object::begin(self.out);
+        fill(&mut object);
+        object.end();
+    }
+
+    /// A list, whose items `write` writes.
+    pub fn list<T>(
+        &mut self,
+        name: &str,
+        items: impl IntoIterator<Item = T>,
+        write: impl Fn(&mut Vec<u8>, T),
+    ) {
+        self.name(name);
+        self.out.push(b'[');
+        for (index, item) in items.into_iter().enumerate() {
+            if index > 0 {
+                self.out.push(b',');
+            }
+            write(self.out, item);
+        }
+        self.out.push(b']');
+    }
+
+    /// An IP address.
+    pub fn address(&mut self, name: &str, address: IpAddr) {
         self.name(name);
         self.out.push(b'"');
         ip(self.out, address);
         self.out.push(b'"');
     }
 
-    pub(super) fn socket(&mut self, name: &str, address: SocketAddr) {
+    /// An address with a port.
+    pub fn socket(&mut self, name: &str, address: SocketAddr) {
         self.name(name);
         self.out.push(b'"');
-        if address.is_ipv6() {
-            // Writing to memory does not fail.
-            let _infallible = write!(self.out, "{address}");
-        } else {
-            ip(self.out, address.ip());
-            self.out.push(b':');
-            self.out.extend_from_slice(itoa::Buffer::new().format(address.port()).as_bytes());
-        }
+        socket(self.out, address);
         self.out.push(b'"');
     }
 }
 
-fn ip(out: &mut Vec<u8>, address: IpAddr) {
+/// Writes an address with a port.
+pub fn socket(out: &mut Vec<u8>, address: SocketAddr) {
+    if address.is_ipv6() {
+        // Writing to memory does not fail.
+        let _infallible = write!(out, "{address}");
+    } else {
+        ip(out, address.ip());
+        out.push(b':');
+        out.extend_from_slice(itoa::Buffer::new().format(address.port()).as_bytes());
+    }
+}
+
+/// Writes an IP address.
+pub fn ip(out: &mut Vec<u8>, address: IpAddr) {
     match address {
         IpAddr::V4(v4) => {
             for (index, octet) in v4.octets().into_iter().enumerate() {
@@ -119,10 +171,10 @@ fn ip(out: &mut Vec<u8>, address: IpAddr) {
 }
 
 /// What stands for the rest of a text that was cut.
-const CUT: &str = "\u{2026}";
+pub const CUT: &str = "\u{2026}";
 
 /// Writes a text in quotes.
-pub(super) fn string(out: &mut Vec<u8>, text: &str) {
+pub fn string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     escaped(out, cut(text, MAX_TEXT));
     if text.len() > MAX_TEXT {
@@ -132,7 +184,8 @@ pub(super) fn string(out: &mut Vec<u8>, text: &str) {
 }
 
 /// The longest prefix of at most `max` bytes.
-fn cut(text: &str, max: usize) -> &str {
+#[must_use]
+pub fn cut(text: &str, max: usize) -> &str {
     let end = (0..=max.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
     end.and_then(|end| text.get(..end)).unwrap_or_default()
 }

@@ -1,14 +1,14 @@
 //! Masks the values of query parameters that look like secrets, so that a log does not become a
 //! list of passwords. It looks at names only: a secret under an innocent name stays readable.
 
-use tidegate_core::secret_names::is_secret;
+use crate::secret_names::is_secret;
 
 /// What stands for a masked value.
 const MASK: &str = "***";
 
 /// The parts of a query, with the values of secret parameters masked, and of those that the
 /// firewall's rules ask for.
-pub(super) fn masked<'q>(query: &'q str, also: &'q [Box<str>]) -> impl Iterator<Item = &'q str> {
+pub fn masked<'q>(query: &'q str, also: &'q [Box<str>]) -> impl Iterator<Item = &'q str> {
     // `;` separates parameters for some servers; taking both masks more, never less.
     query.split_inclusive(['&', ';']).flat_map(move |pair| {
         let (pair, separator) = match pair.strip_suffix(['&', ';']) {
@@ -30,13 +30,14 @@ fn names(names: &[Box<str>], name: &str) -> bool {
 }
 
 /// The piece that a rule matched, masked if its target (such as `query:password`) is a secret.
-pub(super) fn masked_piece<'a>(target: &str, piece: &'a str) -> &'a str {
+#[must_use]
+pub fn masked_piece<'a>(target: &str, piece: &'a str) -> &'a str {
     let name = target.split_once(':').map_or(target, |(_, name)| name);
     if is_secret(name) { MASK } else { piece }
 }
 
 /// The parts of a URL, with its query masked.
-pub(super) fn masked_url(url: &str) -> impl Iterator<Item = &str> {
+pub fn masked_url(url: &str) -> impl Iterator<Item = &str> {
     let (before, query) = match url.find('?') {
         Some(at) => url.split_at(at + 1),
         None => (url, ""),

@@ -1,47 +1,33 @@
-//! One access log line from one event. `docs/reference/access-log.md` lists the fields; a test
-//! keeps the two together.
-
-use std::time::{SystemTime, UNIX_EPOCH};
+//! An event's members. `docs/reference/access-log.md` lists them; a test keeps the two together.
 
 use http::Version;
-use jiff::Timestamp;
-use jiff::tz::Offset;
-use tidegate_core::Event;
-use tidegate_core::event::WafSummary;
 
 use super::json::{Object, string};
-use super::secrets::{masked, masked_piece, masked_url};
+use super::masks::{masked, masked_piece, masked_url};
+use crate::Event;
+use crate::event::WafSummary;
 
-/// Appends the event as one line. Fields that have nothing to say are left out.
-pub(super) fn write(out: &mut Vec<u8>, times: &mut TimeText, event: &Event<'_>) {
-    let mut line = Object::begin(out);
-    line.name("time");
-    times.write(line.out, event.time);
-    write_request(&mut line, event);
-    write_answer(&mut line, event);
+/// Writes all that an event says but its time. What has nothing to say is left out.
+pub fn members(line: &mut Object<'_>, event: &Event<'_>) {
+    write_request(line, event);
+    write_answer(line, event);
     if let Some(identity) = event.identity {
-        line.name("auth");
-        let mut object = Object::begin(line.out);
-        object.text("method", identity.method);
-        object.text("provider", &identity.provider);
-        object.text_if_any("subject", identity.subject.as_deref());
-        object.text_if_any("client", identity.client.as_deref());
-        object.end();
+        line.object("auth", |object| {
+            object.text("method", identity.method);
+            object.text("provider", &identity.provider);
+            object.text_if_any("subject", identity.subject.as_deref());
+            object.text_if_any("client", identity.client.as_deref());
+        });
     }
     if let Some(waf) = event.waf {
-        line.name("waf");
-        write_waf(line.out, waf);
+        line.object("waf", |object| write_waf(object, waf));
     }
     if let Some(shadow) = event.waf_shadow {
-        line.name("waf_shadow");
-        write_shadow(line.out, shadow);
+        line.object("waf_shadow", |object| write_shadow(object, shadow));
     }
     if !event.dry_run_limits.is_empty() {
-        line.name("dry_run_limits");
-        list(line.out, event.dry_run_limits, |out, name| string(out, name));
+        line.list("dry_run_limits", event.dry_run_limits, |out, name| string(out, name));
     }
-    line.end();
-    out.push(b'\n');
 }
 
 fn write_request(line: &mut Object<'_>, event: &Event<'_>) {
@@ -81,12 +67,11 @@ fn write_answer(line: &mut Object<'_>, event: &Event<'_>) {
     if let Some(status) = event.upstream_status {
         line.number("upstream_status", status);
     }
-    line.text_if_any("reason", event.reason.map(tidegate_core::Reason::code));
+    line.text_if_any("reason", event.reason.map(crate::Reason::code));
     line.text_if_any("evidence", event.evidence);
     line.number("attempts", event.attempts);
     if !event.retries.is_empty() {
-        line.name("retries");
-        list(line.out, event.retries, |out, code| string(out, code));
+        line.list("retries", event.retries, |out, code| string(out, code));
     }
     line.text_if_any("hedge", event.hedge);
     line.number("request_bytes", event.request_bytes);
@@ -100,21 +85,17 @@ fn write_answer(line: &mut Object<'_>, event: &Event<'_>) {
     }
 }
 
-fn write_waf(out: &mut Vec<u8>, waf: &WafSummary) {
-    let mut object = Object::begin(out);
+fn write_waf(object: &mut Object<'_>, waf: &WafSummary) {
     object.number("score", waf.score);
     object.boolean("blocked", waf.blocked);
     object.boolean("detect_only", waf.detect_only);
-    write_found(&mut object, waf);
-    object.end();
+    write_found(object, waf);
 }
 
-fn write_shadow(out: &mut Vec<u8>, shadow: &WafSummary) {
-    let mut object = Object::begin(out);
+fn write_shadow(object: &mut Object<'_>, shadow: &WafSummary) {
     object.number("score", shadow.score);
     object.boolean("blocked", shadow.blocked);
-    write_found(&mut object, shadow);
-    object.end();
+    write_found(object, shadow);
 }
 
 fn write_found(object: &mut Object<'_>, waf: &WafSummary) {
@@ -122,16 +103,14 @@ fn write_found(object: &mut Object<'_>, waf: &WafSummary) {
     if let Some(rule) = waf.decided_by {
         object.number("decided_by", rule);
     }
-    object.name("matches");
-    list(object.out, &waf.matches, |out, found| {
+    object.list("matches", &waf.matches, |out, found| {
         let mut object = Object::begin(out);
         object.number("rule", found.rule);
         object.number("phase", found.phase);
         object.text("message", &found.message);
         object.text_if_any("severity", Some(found.severity).filter(|text| !text.is_empty()));
         if !found.tags.is_empty() {
-            object.name("tags");
-            list(object.out, &found.tags, |out, tag| string(out, tag));
+            object.list("tags", &*found.tags, |out, tag| string(out, tag));
         }
         object.text("target", &found.target);
         object.text("piece", masked_piece(&found.target, &found.piece));
@@ -144,18 +123,9 @@ fn write_found(object: &mut Object<'_>, waf: &WafSummary) {
     });
 }
 
-fn list<T>(out: &mut Vec<u8>, items: &[T], write: impl Fn(&mut Vec<u8>, &T)) {
-    out.push(b'[');
-    for (index, item) in items.iter().enumerate() {
-        if index > 0 {
-            out.push(b',');
-        }
-        write(out, item);
-    }
-    out.push(b']');
-}
-
-fn protocol(version: Version) -> &'static str {
+/// The protocol's name, such as `HTTP/1.1`.
+#[must_use]
+pub fn protocol(version: Version) -> &'static str {
     match version {
         Version::HTTP_09 => "HTTP/0.9",
         Version::HTTP_10 => "HTTP/1.0",
@@ -165,32 +135,3 @@ fn protocol(version: Version) -> &'static str {
         _ => "unknown",
     }
 }
-
-/// Writes times as RFC 3339 in UTC with milliseconds; remembers the text of the last second,
-/// which the next line most likely shares.
-#[derive(Debug, Default)]
-pub(super) struct TimeText {
-    second: Option<u64>,
-    /// Up to the seconds, such as `2026-11-23T07:00:00`.
-    text: String,
-}
-
-impl TimeText {
-    fn write(&mut self, out: &mut Vec<u8>, time: SystemTime) {
-        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-        if self.second != Some(since.as_secs()) {
-            let second = i64::try_from(since.as_secs()).unwrap_or(0);
-            let time = Timestamp::from_second(second).unwrap_or(Timestamp::UNIX_EPOCH);
-            self.text = Offset::UTC.to_datetime(time).to_string();
-            self.second = Some(since.as_secs());
-        }
-        let millis = since.subsec_millis();
-        let digit = |value: u32| b'0' + u8::try_from(value % 10).unwrap_or(0);
-        out.push(b'"');
-        out.extend_from_slice(self.text.as_bytes());
-        out.extend([b'.', digit(millis / 100), digit(millis / 10), digit(millis), b'Z', b'"']);
-    }
-}
-
-#[cfg(test)]
-mod tests;
