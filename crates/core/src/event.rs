@@ -61,6 +61,8 @@ pub struct Event<'a> {
     pub trace_id: Option<&'a str>,
     /// The id of our own span in that trace.
     pub span_id: Option<&'a str>,
+    /// Whether the trace is recorded.
+    pub sampled: bool,
     /// The route's id, once one was found.
     pub route: Option<&'a str>,
     /// The upstream's name, if the route has one.
@@ -176,6 +178,7 @@ impl Default for Event<'_> {
             asn: None,
             trace_id: None,
             span_id: None,
+            sampled: false,
             route: None,
             upstream: None,
             endpoint: None,
