@@ -1,10 +1,12 @@
-//! Calls that the gateway makes on its own account: for keys, about tokens, to policy services.
-//! Bounded in time and size; redirects are not followed.
+//! Calls that the gateway makes on its own account: for keys, about tokens, to policy services, to
+//! sinks. Bounded in time and size; redirects are not followed.
 
+use std::hash::{BuildHasher, BuildHasherDefault};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, Uri, header};
 use pingora_core::connectors::http::Connector;
@@ -12,7 +14,10 @@ use pingora_core::protocols::ALPN;
 use pingora_core::protocols::http::client::HttpSession;
 use pingora_core::protocols::tls::CaType;
 use pingora_core::upstreams::peer::HttpPeer;
+use pingora_core::utils::tls::{CertKey, WrappedX509, parse_x509};
 use pingora_http::RequestHeader;
+use rustc_hash::FxHasher;
+use tidegate_siem::{HttpAnswer, HttpCall, HttpClient, HttpError, TlsMaterial};
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
@@ -31,6 +36,8 @@ pub(crate) struct Outbound {
 #[derive(Clone, Default)]
 pub(crate) struct Trust {
     pub(crate) ca: Option<Arc<CaType>>,
+    /// Who we are, if the server wants to know.
+    pub(crate) identity: Option<Arc<CertKey>>,
     /// Keeps connections of different trust apart.
     pub(crate) group: u64,
 }
@@ -71,6 +78,39 @@ pub(crate) enum CallError {
     TooLarge(usize),
     #[error("the answer has no header")]
     Headless,
+}
+
+impl Trust {
+    /// The same for what a sink was configured with.
+    fn of(material: &TlsMaterial) -> Self {
+        let der = |certificates: &[rustls::pki_types::CertificateDer<'_>]| -> Vec<Vec<u8>> {
+            certificates.iter().map(|certificate| certificate.to_vec()).collect()
+        };
+        let ca = material.authorities().map(der);
+        let identity = material.identity().map(|(chain, key)| (der(chain), key.to_vec()));
+        let group = BuildHasherDefault::<FxHasher>::default().hash_one((&ca, &identity));
+        let ca = ca.map(|ca| ca.into_iter().map(|der| WrappedX509::new(der, parse_x509)).collect());
+        let identity = identity.map(|(chain, key)| Arc::new(CertKey::new(chain, key)));
+        Self { ca, identity, group }
+    }
+}
+
+#[async_trait]
+impl HttpClient for Outbound {
+    async fn call(&self, call: HttpCall) -> Result<HttpAnswer, HttpError> {
+        let call = Call {
+            trust: call.tls.as_deref().map(Trust::of).unwrap_or_default(),
+            method: call.method,
+            url: &call.url,
+            headers: call.headers,
+            body: call.body,
+            timeout: call.timeout,
+            max_body: call.max_answer,
+        };
+        let Answer { status, headers, body } =
+            self.call(&call).await.map_err(|error| HttpError(error.to_string()))?;
+        Ok(HttpAnswer { status, headers, body: body.into() })
+    }
 }
 
 impl<'c> Call<'c> {
@@ -133,6 +173,7 @@ impl Outbound {
         let mut peer = HttpPeer::new(SocketAddr::new(address, port), tls, host);
         peer.options.alpn = ALPN::H1;
         peer.options.ca.clone_from(&call.trust.ca);
+        peer.client_cert_key.clone_from(&call.trust.identity);
         peer.options.connection_timeout = Some(call.timeout);
         peer.options.total_connection_timeout = Some(call.timeout);
         peer.options.read_timeout = Some(call.timeout);

@@ -49,5 +49,5 @@ fn load(path: &Path) -> Result<Trust, SettingsError> {
     let ca = authorities(path)?;
     let certificates: Vec<_> = ca.iter().map(|ca| ca.borrow_raw_cert().clone()).collect();
     let group = BuildHasherDefault::<FxHasher>::default().hash_one(certificates);
-    Ok(Trust { ca: Some(ca), group })
+    Ok(Trust { ca: Some(ca), identity: None, group })
 }

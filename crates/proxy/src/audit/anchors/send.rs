@@ -144,7 +144,7 @@ impl Sender {
         let name = path.as_os_str().as_encoded_bytes().iter();
         let group =
             name.fold(1_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(*byte)));
-        Ok(Trust { ca: Some(ca), group })
+        Ok(Trust { ca: Some(ca), identity: None, group })
     }
 }
 
