@@ -237,7 +237,7 @@ impl Shard {
 }
 
 /// A duration in nanoseconds, at most what 64 bits hold.
-pub(super) fn nanos(duration: Duration) -> u64 {
+pub(crate) fn nanos(duration: Duration) -> u64 {
     duration
         .as_secs()
         .saturating_mul(1_000_000_000)

@@ -17,7 +17,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use tidegate_core::{Denial, Reason, Request, SettingsError};
 
 pub use self::buckets::TableStats;
-use self::buckets::{Buckets, Gcra, nanos};
+pub(crate) use self::buckets::nanos;
+use self::buckets::{Buckets, Gcra};
 pub use self::headers::{RATE_LIMIT, RATE_LIMIT_POLICY};
 pub use self::settings::{KeyPart, RateLimitKey, RateLimitSettings};
 

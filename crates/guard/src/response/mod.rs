@@ -3,24 +3,73 @@
 //! [`ResponsePolicy::observe`] takes each request's event, [`ResponsePolicy::observe_notice`] what
 //! happens beside requests. Both answer decisions, which others carry out: nothing here refuses
 //! anybody. Time is an argument and so is the seed of chance; nothing here reads a clock or a file.
+//!
+//! What keeps the policy from being the outage: a rule is in dry-run unless it says otherwise;
+//! whom [`Surroundings::protected`] names is neither counted nor hit; what enforcement answered
+//! counts for nothing; and measures hit no more than a share of the recent clients, or leave an
+//! upstream no less than half of its endpoints.
 
+mod check;
+mod compile;
+mod distinct;
+mod geo;
+mod hash;
+mod key;
+mod leaky;
+mod offences;
+mod population;
+mod rule;
+mod seen;
 pub mod settings;
+mod table;
+#[cfg(test)]
+mod tests;
 mod upstreams;
+mod when;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::{Instant, SystemTime};
 
-use tidegate_core::decision::{Decision, Target};
-use tidegate_core::net::Network;
-use tidegate_core::{Event, Notice, SettingsError};
+use tidegate_core::decision::{Decision, Evidence, Standing, Target};
+use tidegate_core::net::{AddressSet, Network};
+use tidegate_core::{Event, Measure, Notice, NoticeKind};
 
-pub use self::settings::{ResponseSettings, RuleSettings};
+pub use self::geo::{Geo, NotADatabase, Place};
+use self::hash::Secret;
+pub use self::population::Counted;
+use self::population::{Cap, Population, Verdict, Whom};
+use self::rule::Rule;
+pub use self::rule::RuleFill;
+use self::seen::{Seen, What};
+pub use self::settings::{Builtin, ResponseSettings, RuleSettings};
+pub use self::table::Fill;
 pub use self::upstreams::{NoUpstreams, Remaining, Upstreams};
 use crate::bans::Now;
+use crate::rate::nanos;
 
 /// A compiled policy. Its rules are immutable; what they counted lives on over a reload.
 #[derive(Debug)]
-pub struct ResponsePolicy {}
+pub struct ResponsePolicy {
+    /// The rules about requests, and those about notices.
+    requests: Box<[Rule]>,
+    notices: Box<[Rule]>,
+    protected: AddressSet,
+    cap: Cap,
+    geo: Arc<Geo>,
+    upstreams: Arc<dyn Upstreams>,
+    shared: Arc<Shared>,
+}
+
+/// What every rule shares, and a reload keeps.
+#[derive(Debug)]
+struct Shared {
+    secret: Secret,
+    /// Zero of the policy's time.
+    origin: OnceLock<Instant>,
+    population: Population,
+}
 
 /// What an event led to.
 #[derive(Clone, Debug, Default)]
@@ -40,44 +89,219 @@ pub struct Surroundings<'a> {
     pub routes: &'a [&'a str],
     /// Who is never counted and never hit, beside loopback and `allow`.
     pub protected: Vec<Network>,
+    /// Where addresses are.
+    pub geo: Geo,
     /// Who knows the upstreams.
     pub upstreams: Arc<dyn Upstreams>,
     /// Where chance comes from.
     pub seed: u64,
 }
 
-impl ResponsePolicy {
-    /// Compiles a policy. A rule that `previous` had too keeps what it counted, if its detection is
-    /// the same.
-    ///
-    /// # Errors
-    ///
-    /// Everything that is wrong with the settings, with paths relative to them.
-    pub fn compile(
-        _settings: &ResponseSettings,
-        _around: Surroundings<'_>,
-        _previous: Option<&Self>,
-    ) -> Result<Self, Vec<SettingsError>> {
-        Ok(Self {})
-    }
+/// One rule of a policy, as it is in force.
+#[derive(Clone, Copy, Debug)]
+pub struct RuleInForce<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// What it is about.
+    pub about: &'a str,
+    /// Whether its decisions are carried out.
+    pub enforce: bool,
+}
 
+impl ResponsePolicy {
     /// Takes the event of a request that has ended. Answers of enforcement count for nothing.
-    pub fn observe(&self, _event: &Event<'_>, _now: Now) -> Option<Decisions> {
-        None
+    pub fn observe(&self, event: &Event<'_>, now: Now) -> Option<Decisions> {
+        let at = self.shared.at(now);
+        self.shared.population.see(event.client, event.route, at);
+        if event.is_own_enforcement() {
+            return None;
+        }
+        self.look(&self.requests, &Seen::new(What::Request(event), &self.geo), Moment { now, at })
     }
 
     /// Takes what happened beside requests.
-    pub fn observe_notice(&self, _notice: &Notice, _now: Now) -> Option<Decisions> {
-        None
+    pub fn observe_notice(&self, notice: &Notice, now: Now) -> Option<Decisions> {
+        if self.notices.is_empty() {
+            return None;
+        }
+        let at = self.shared.at(now);
+        self.look(&self.notices, &Seen::new(What::Notice(notice), &self.geo), Moment { now, at })
     }
 
-    /// Forgets what is over; to be called about once a second. Answers whether the cap is so no
-    /// more.
-    pub fn tick(&self, _now: Now) -> Option<Decisions> {
-        None
+    /// Forgets clients that are gone; to be called about once a second. Answers if the cap was
+    /// reached and is so no more.
+    pub fn tick(&self, now: Now) -> Option<Decisions> {
+        let counted = self.shared.population.tick(self.cap, self.shared.at(now))?;
+        let notice = cap_notice(now.wall, NoticeKind::EnforcementResumed, counted);
+        Some(Decisions { decided: Vec::new(), notices: vec![notice] })
     }
 
-    /// Forgets offences of somebody whose measures were lifted by hand. The next offence is the
-    /// first.
-    pub fn forget(&self, _target: &Target) {}
+    /// Forgets offences of somebody whose measures were lifted by hand: the next is the first.
+    pub fn forget(&self, target: &Target, now: Now) {
+        let hash = self.shared.secret.hash(TARGET, target);
+        for rule in self.requests.iter().chain(&self.notices) {
+            rule.forget(hash);
+        }
+        self.shared.population.spare(target, self.shared.at(now));
+    }
+
+    /// Where an address is, by the databases of `geo`.
+    #[must_use]
+    pub fn geo(&self) -> &Geo {
+        &self.geo
+    }
+
+    /// Whether the address is one that no rule counts and no measure may hit.
+    #[must_use]
+    pub fn is_protected(&self, address: IpAddr) -> bool {
+        self.protected.contains(address) || self.upstreams.is_endpoint(address.to_canonical())
+    }
+
+    /// The recent clients and how many of them measures hit, and whether the cap is reached.
+    #[must_use]
+    pub fn population(&self, now: Now) -> (Counted, bool) {
+        self.shared.population.count(self.shared.at(now))
+    }
+
+    /// The rules, those about requests first.
+    pub fn rules(&self) -> impl Iterator<Item = RuleInForce<'_>> {
+        self.requests.iter().chain(&self.notices).map(|rule| RuleInForce {
+            name: &rule.name,
+            about: rule.about(),
+            enforce: rule.enforce,
+        })
+    }
+
+    /// How the memory of each rule is used.
+    #[must_use]
+    pub fn fill(&self, now: Now) -> Vec<RuleFill> {
+        let at = self.shared.at(now);
+        self.requests.iter().chain(&self.notices).map(|rule| rule.fill(at)).collect()
+    }
+
+    /// Bytes that counting holds now, over all rules and the clients that are known.
+    #[must_use]
+    pub fn bytes(&self, now: Now) -> usize {
+        let rules = self
+            .fill(now)
+            .iter()
+            .map(|fill| fill.counts.bytes + fill.offenders.bytes)
+            .sum::<usize>();
+        rules + self.shared.population.bytes()
+    }
+
+    fn look(&self, rules: &[Rule], seen: &Seen<'_>, moment: Moment) -> Option<Decisions> {
+        let mut decisions: Option<Decisions> = None;
+        let mut protected = None;
+        for rule in rules.iter().filter(|rule| rule.concerns(seen)) {
+            let is_protected = || seen.client().is_some_and(|client| self.is_protected(client));
+            if !rule.key.is_upstream() && *protected.get_or_insert_with(is_protected) {
+                continue;
+            }
+            let (upstreams, secret) = (&*self.upstreams, self.shared.secret);
+            let evidence = rule.count(seen, moment, upstreams, secret);
+            let decided = evidence.and_then(|evidence| self.decide(rule, seen, evidence, moment));
+            if let Some((decision, notice)) = decided {
+                let decisions = decisions.get_or_insert_default();
+                decisions.decided.push(Arc::new(decision));
+                decisions.notices.extend(notice);
+            }
+        }
+        decisions
+    }
+
+    /// Decides what is done about an offence, unless that is being done; with what else is to be
+    /// told.
+    fn decide(
+        &self,
+        rule: &Rule,
+        seen: &Seen<'_>,
+        evidence: Evidence,
+        Moment { now, at }: Moment,
+    ) -> Option<(Decision, Option<Notice>)> {
+        let target = rule.target(seen, &*self.upstreams)?;
+        let hash = self.shared.secret.hash(TARGET, &target);
+        let mut notice = None;
+        let (measure, step, capped) = rule.answer(hash, at, |measure, step| {
+            if !rule.enforce || measure == Measure::Alert {
+                return false;
+            }
+            let whom = Whom { target: &target, client: seen.client() };
+            let verdict = self.hit(whom, at.saturating_add(nanos(step.ttl)), at);
+            if let Verdict::Capped { newly: Some(counted) } = verdict {
+                notice = Some(cap_notice(now.wall, NoticeKind::EnforcementCapped, counted));
+            }
+            verdict != Verdict::Hit
+        })?;
+        let standing = match (rule.enforce, capped) {
+            (false, _) => Standing::DryRun,
+            (true, true) => Standing::Capped,
+            (true, false) => Standing::Enforced,
+        };
+        let decision = Decision {
+            time: now.wall,
+            rule: Arc::clone(&rule.name),
+            measure,
+            target,
+            until: now.wall.checked_add(step.ttl),
+            standing,
+            offence: step.offence,
+            evidence,
+        };
+        Some((decision, notice))
+    }
+
+    /// Whether a measure may be taken; if so, its target is hit from now on.
+    fn hit(&self, whom: Whom<'_>, until: u64, at: u64) -> Verdict {
+        if !matches!(whom.target, Target::Endpoint { .. } | Target::Zone { .. }) {
+            return self.shared.population.hit(whom, until, self.cap, at);
+        }
+        match self.upstreams.without(whom.target) {
+            Some(left) if left.able > 0 && left.able * 2 >= left.total => Verdict::Hit,
+            _ => Verdict::Capped { newly: None },
+        }
+    }
+}
+
+/// A moment, by the clocks and as rules count it.
+#[derive(Clone, Copy, Debug)]
+struct Moment {
+    now: Now,
+    at: u64,
+}
+
+impl Shared {
+    fn new(seed: u64) -> Self {
+        let secret = Secret::new(seed);
+        Self { secret, origin: OnceLock::new(), population: Population::new(secret) }
+    }
+
+    /// The time as rules count it: nanoseconds since a moment before the first event, so that 0
+    /// is long ago.
+    fn at(&self, now: Now) -> u64 {
+        let origin = self.origin.get_or_init(|| now.instant);
+        nanos(now.instant.saturating_duration_since(*origin)).saturating_add(LONG_AGO)
+    }
+}
+
+/// An hour.
+const LONG_AGO: u64 = 3_600_000_000_000;
+
+/// Keeps the hashes of targets apart from those of keys.
+const TARGET: u8 = 100;
+
+fn cap_notice(time: SystemTime, kind: NoticeKind, counted: Counted) -> Notice {
+    let Counted { clients, hit } = counted;
+    let summary = match kind {
+        NoticeKind::EnforcementCapped => {
+            format!(
+                "measures hit {hit} of {clients} recent clients, and may hit no more: from now on they are only told"
+            )
+        }
+        _ => format!("measures hit {hit} of {clients} recent clients, and are carried out again"),
+    };
+    let mut notice = Notice::new(time, kind, summary);
+    notice.by = Some("response.cap".into());
+    notice.details = vec![("clients", clients.to_string().into()), ("hit", hit.to_string().into())];
+    notice
 }

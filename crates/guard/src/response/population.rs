@@ -1,0 +1,395 @@
+//! The clients of the last quarter of an hour, and how many of them measures hit: what the cap
+//! looks at.
+//!
+//! Up to some 8000 clients each is known. Of more a sample is kept, chosen by hash, so that the
+//! shares stay right and the memory stays the same. IPv6 clients count by /64.
+
+use std::net::IpAddr;
+
+use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
+use tidegate_core::decision::Target;
+
+use super::hash::Secret;
+use super::key::client_network;
+
+/// The clients, in shards.
+#[derive(Debug)]
+pub(super) struct Population {
+    secret: Secret,
+    shards: [Mutex<Shard>; SHARDS],
+    told: Mutex<Told>,
+}
+
+/// How many clients there are, and how many of them are hit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// Clients of the last quarter of an hour.
+    pub clients: u64,
+    /// Those of them that a measure hits now.
+    pub hit: u64,
+}
+
+/// How much may be hit.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cap {
+    /// In hundredths of a percent.
+    pub(super) share: u64,
+    /// Whatever the share.
+    pub(super) floor: u64,
+}
+
+/// What the last count said, and whether the policy only tells.
+#[derive(Debug, Default)]
+struct Told {
+    counted: Option<(u64, Counted)>,
+    capped: bool,
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    clients: FxHashMap<u64, Client>,
+    /// One of 2^level clients is known.
+    level: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Client {
+    address: IpAddr,
+    /// When it was last seen, and until when it is hit, in nanoseconds.
+    seen: u64,
+    hit_until: u64,
+    /// A bit for each route that it used, by hash.
+    routes: u64,
+}
+
+const SHARDS: usize = 16;
+
+/// As many as a shard knows.
+const KNOWN: usize = 512;
+
+/// Who was not seen for as long is no recent client.
+pub(super) const RECENT: u64 = 15 * 60 * 1_000_000_000;
+
+/// A count may be as old before the clients are counted again.
+const COUNTED_FOR: u64 = 1_000_000_000;
+
+/// What became of a wish to hit somebody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// They are hit from now on.
+    Hit,
+    /// It would be too many.
+    Capped {
+        /// What was counted, if it was not so before.
+        newly: Option<Counted>,
+    },
+}
+
+/// Whom a measure is about, and whose event led to it: of somebody who is no address, only the
+/// latter is known.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Whom<'a> {
+    pub(super) target: &'a Target,
+    pub(super) client: Option<IpAddr>,
+}
+
+impl Population {
+    pub(super) fn new(secret: Secret) -> Self {
+        Self { secret, shards: Default::default(), told: Mutex::default() }
+    }
+
+    /// Somebody asked for something.
+    pub(super) fn see(&self, client: IpAddr, route: Option<&str>, now: u64) {
+        let address = client_network(client);
+        let hash = self.secret.hash(CLIENT, &address);
+        let Some(shard) = self.shard(hash) else { return };
+        let mut shard = shard.lock();
+        if !shard.knows(hash) {
+            return;
+        }
+        let routes = route.map_or(0, |route| route_bit(route, self.secret));
+        if let Some(client) = shard.clients.get_mut(&hash) {
+            client.seen = client.seen.max(now);
+            client.routes |= routes;
+            return;
+        }
+        shard.clients.insert(hash, Client { address, seen: now, hit_until: 0, routes });
+        if shard.clients.len() > KNOWN {
+            shard.shrink(now);
+        }
+    }
+
+    /// Hits those whom the target means until then, unless that would be too many.
+    pub(super) fn hit(&self, whom: Whom<'_>, until: u64, cap: Cap, now: u64) -> Verdict {
+        let meant = Meant::new(whom, self.secret);
+        let mut told = self.told.lock();
+        let mut counted = self.counted(&mut told, now);
+        let more = self.each(
+            &meant,
+            now,
+            |client, weight| {
+                if client.hit_until > now { 0 } else { weight }
+            },
+        );
+        if told.capped || counted.hit + more > cap.most(counted.clients) {
+            let newly = !std::mem::replace(&mut told.capped, true);
+            return Verdict::Capped { newly: newly.then_some(counted) };
+        }
+        counted.hit += more;
+        if let Some((_, kept)) = &mut told.counted {
+            *kept = counted;
+        }
+        self.each(&meant, now, |client, _| {
+            client.hit_until = client.hit_until.max(until);
+            0
+        });
+        Verdict::Hit
+    }
+
+    /// Whom the target means is hit no more.
+    pub(super) fn spare(&self, target: &Target, now: u64) {
+        self.each(&Meant::new(Whom { target, client: None }, self.secret), now, |client, _| {
+            client.hit_until = 0;
+            0
+        });
+        self.told.lock().counted = None;
+    }
+
+    /// Forgets clients that were not seen for long; answers the count if the policy may act again.
+    pub(super) fn tick(&self, cap: Cap, now: u64) -> Option<Counted> {
+        for shard in &self.shards {
+            shard.lock().forget(now);
+        }
+        let mut told = self.told.lock();
+        told.counted = None;
+        let counted = self.counted(&mut told, now);
+        let over = told.capped && counted.hit * 5 <= cap.most(counted.clients) * 4;
+        told.capped &= !over;
+        over.then_some(counted)
+    }
+
+    /// How many there are now, and whether the policy only tells.
+    pub(super) fn count(&self, now: u64) -> (Counted, bool) {
+        let mut told = self.told.lock();
+        (self.counted(&mut told, now), told.capped)
+    }
+
+    /// Bytes that are held.
+    pub(super) fn bytes(&self) -> usize {
+        // A map keeps a byte of control for each place, and up to an eighth of them free.
+        let place = size_of::<(u64, Client)>() + 1;
+        self.shards.iter().map(|shard| shard.lock().clients.capacity() * place * 8 / 7).sum()
+    }
+
+    fn counted(&self, told: &mut Told, now: u64) -> Counted {
+        if let Some((at, counted)) = told.counted
+            && now.saturating_sub(at) < COUNTED_FOR
+        {
+            return counted;
+        }
+        let mut counted = Counted::default();
+        for shard in &self.shards {
+            let shard = shard.lock();
+            for client in shard.clients.values().filter(|client| client.is_recent(now)) {
+                counted.clients += 1 << shard.level;
+                counted.hit += u64::from(client.hit_until > now) << shard.level;
+            }
+        }
+        told.counted = Some((now, counted));
+        counted
+    }
+
+    /// Does something with each known client that is meant; adds up what it answers.
+    fn each(&self, meant: &Meant, now: u64, mut work: impl FnMut(&mut Client, u64) -> u64) -> u64 {
+        let mut sum = 0;
+        if let Meant::One(hash) = meant {
+            let Some(shard) = self.shard(*hash) else { return 0 };
+            let mut shard = shard.lock();
+            let weight = 1 << shard.level;
+            return shard.clients.get_mut(hash).map_or(0, |client| work(client, weight));
+        }
+        for shard in &self.shards {
+            let mut shard = shard.lock();
+            let weight = 1 << shard.level;
+            let clients = shard.clients.values_mut();
+            for client in clients.filter(|client| client.is_recent(now) && meant.means(client)) {
+                sum += work(client, weight);
+            }
+        }
+        sum
+    }
+
+    fn shard(&self, hash: u64) -> Option<&Mutex<Shard>> {
+        self.shards.get(usize::try_from(hash >> 32).unwrap_or(0) % SHARDS)
+    }
+}
+
+impl Cap {
+    fn most(self, clients: u64) -> u64 {
+        (clients * self.share / 10_000).max(self.floor)
+    }
+}
+
+impl Client {
+    fn is_recent(&self, now: u64) -> bool {
+        now.saturating_sub(self.seen) <= RECENT
+    }
+}
+
+impl Shard {
+    fn knows(&self, hash: u64) -> bool {
+        // The map and the choice of the shard use other bits.
+        (hash >> 8).trailing_zeros() >= self.level
+    }
+
+    fn forget(&mut self, now: u64) {
+        self.clients.retain(|_, client| client.is_recent(now));
+        if self.level > 0 && self.clients.len() < KNOWN / 4 {
+            self.level -= 1;
+        }
+    }
+
+    fn shrink(&mut self, now: u64) {
+        self.clients.retain(|_, client| client.is_recent(now));
+        while self.clients.len() > KNOWN && self.level < 40 {
+            self.level += 1;
+            let level = self.level;
+            self.clients.retain(|hash, _| (hash >> 8).trailing_zeros() >= level);
+        }
+    }
+}
+
+const CLIENT: u8 = 101;
+const ROUTE: u8 = 102;
+
+fn route_bit(route: &str, secret: Secret) -> u64 {
+    1 << (secret.hash(ROUTE, route) % 64)
+}
+
+/// Which clients a target means.
+enum Meant {
+    Nobody,
+    /// The one with this hash.
+    One(u64),
+    /// Those in a network.
+    Within(ipnet::IpNet),
+    /// Those who used a route that has one of these bits.
+    On(u64),
+}
+
+impl Meant {
+    fn new(Whom { target, client }: Whom<'_>, secret: Secret) -> Self {
+        let one = |address| Self::One(secret.hash(CLIENT, &client_network(address)));
+        match target {
+            Target::Network(network) => {
+                let net = network.net();
+                let whole = if net.addr().is_ipv4() { 32 } else { 64 };
+                if net.prefix_len() >= whole { one(net.addr()) } else { Self::Within(net) }
+            }
+            Target::Subject(_) | Target::Client(_) | Target::Token(_) => {
+                client.map_or(Self::Nobody, one)
+            }
+            Target::Route(route) => Self::On(route_bit(route, secret)),
+            Target::Endpoint { .. } | Target::Zone { .. } => Self::Nobody,
+        }
+    }
+
+    fn means(&self, client: &Client) -> bool {
+        match self {
+            Self::Within(net) => net.contains(&client.address),
+            Self::On(bit) => client.routes & bit != 0,
+            Self::Nobody | Self::One(_) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+    const CAP: Cap = Cap { share: 500, floor: 1 };
+
+    fn client(n: u32) -> IpAddr {
+        Ipv4Addr::from_bits(0x0a00_0000 + n).into()
+    }
+
+    fn people(count: u32) -> Population {
+        let population = Population::new(Secret::new(5));
+        for n in 0..count {
+            population.see(client(n), Some(if n < 10 { "few" } else { "many" }), 0);
+        }
+        population
+    }
+
+    fn hit(population: &Population, target: &str, now: u64) -> bool {
+        let target = match target.parse() {
+            Ok(network) => Target::Network(network),
+            Err(_) => Target::Route(target.into()),
+        };
+        let until = now + 600 * SECOND;
+        population.hit(Whom { target: &target, client: None }, until, CAP, now) == Verdict::Hit
+    }
+
+    #[test]
+    fn one_of_few_may_be_hit_and_of_many_a_share() {
+        let few = people(3);
+        assert!(hit(&few, "10.0.0.1", 0));
+        assert!(!hit(&few, "10.0.0.2", 0));
+        let many = people(1_000);
+        let taken = (0..100).filter(|n| hit(&many, &client(*n).to_string(), 0)).count();
+        assert_eq!(taken, 50);
+    }
+
+    #[test]
+    fn a_network_and_a_route_count_with_everybody_in_them() {
+        let people = people(1_000);
+        assert!(!hit(&people, "10.0.0.0/16", 0));
+        assert_eq!(people.count(0).0, Counted { clients: 1_000, hit: 0 });
+        let again = people.tick(CAP, SECOND);
+        assert_eq!(again, Some(Counted { clients: 1_000, hit: 0 }));
+        assert!(hit(&people, "10.0.0.0/27", SECOND));
+        assert_eq!(people.count(SECOND).0, Counted { clients: 1_000, hit: 32 });
+        assert!(hit(&people, "few", SECOND), "they are hit already");
+        assert!(!hit(&people, "many", SECOND));
+    }
+
+    #[test]
+    fn once_capped_only_time_or_mercy_helps() {
+        let people = people(100);
+        (0..5).for_each(|n| assert!(hit(&people, &client(n).to_string(), 0)));
+        assert!(!hit(&people, "10.0.0.9", 0));
+        assert_eq!(people.tick(CAP, SECOND), None);
+        people.spare(&Target::Network("10.0.0.4".parse().unwrap()), SECOND);
+        assert_eq!(people.tick(CAP, 2 * SECOND), Some(Counted { clients: 100, hit: 4 }));
+        assert!(hit(&people, "10.0.0.9", 2 * SECOND));
+        assert!(!hit(&people, "10.0.0.8", 2 * SECOND));
+        for n in 0..100 {
+            people.see(client(n), None, 601 * SECOND);
+        }
+        assert_eq!(people.tick(CAP, 700 * SECOND), Some(Counted { clients: 100, hit: 0 }));
+    }
+
+    #[test]
+    fn a_million_clients_are_a_sample_and_the_share_stays_right() {
+        let people = people(1_000_000);
+        let (counted, _) = people.count(0);
+        assert!((900_000..1_100_000).contains(&counted.clients), "{counted:?}");
+        assert!(people.bytes() < 2_000_000, "{}", people.bytes());
+        let taken =
+            (0..1_000_000).step_by(4).filter(|n| hit(&people, &client(*n).to_string(), 0)).count();
+        // 5 % of a million, by a sample of a few thousand.
+        assert!((35_000..65_000).contains(&taken), "{taken}");
+    }
+
+    #[test]
+    fn who_was_not_seen_for_long_is_no_client() {
+        let people = people(1_000);
+        people.see(client(7), None, RECENT);
+        assert_eq!(people.tick(CAP, RECENT + 1), None);
+        assert_eq!(people.count(RECENT + 1).0.clients, 1);
+    }
+}
