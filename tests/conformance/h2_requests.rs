@@ -14,6 +14,17 @@ const GET: &[(&str, &str)] = &[(":method", "GET"), (":scheme", "http")];
 const ROOT: &[(&str, &str)] =
     &[(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "/")];
 
+/// `POST /` whose body is followed by trailers.
+pub(crate) fn with_trailers(trailers: &[(&str, &str)]) -> Vec<u8> {
+    let post = [(":method", "POST"), (":scheme", "http"), (":authority", "a"), (":path", "/")];
+    [
+        frame(HEADERS, END_HEADERS, 1, &block(&post)),
+        frame(DATA, 0, 1, b"body"),
+        frame(HEADERS, END_HEADERS | END_STREAM, 1, &block(trailers)),
+    ]
+    .concat()
+}
+
 /// A header block of literals without indexing (RFC 7541 §6.2.2).
 fn block(fields: &[(&str, &str)]) -> Vec<u8> {
     let mut block = Vec::new();

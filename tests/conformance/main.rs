@@ -9,3 +9,4 @@ mod h2;
 mod h2_requests;
 mod http1;
 mod http1_cases;
+mod trailers;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tidegate_testkit::client::Ask;
 use tidegate_testkit::tokens::{Signer, key_set, now};
-use tidegate_testkit::{Gateway, Origin, Reply, Response, wait};
+use tidegate_testkit::{Ca, Gateway, Nginx, Origin, Reply, Response, needs, wait};
 
 use crate::assert_problem;
 
@@ -56,12 +56,17 @@ fn a_token_opens_what_its_scopes_reach() {
     assert_problem(&refused, 403, "insufficient_scope");
     let challenge = refused.header("www-authenticate").unwrap_or_default();
     assert!(challenge.contains("scope=\"pay:admin\""), "{challenge}");
+    // Who was refused is known then, and told to the log.
+    let line = gateway.logged(|line| line["reason"] == "insufficient_scope");
+    assert_eq!((&line["auth"]["client"], &line["auth"]["method"]), (&json!("shop"), &json!("jwt")));
+    assert!(line["auth"]["subject"].is_string(), "{line}");
     let forged = Signer::new("k1").token(&claims());
     let refused = ask(&gateway, "/money", &forged);
     assert_problem(&refused, 401, "invalid_token");
     assert!(!refused.text().contains("signature"), "evidence stays here: {}", refused.text());
     let line = gateway.logged(|line| line["reason"] == "invalid_token");
     assert_eq!(line["evidence"], "the signature is wrong (issuer `corp`)");
+    assert!(line["auth"].is_null(), "whoever forged it is not `ann`: {line}");
     let twice = ask(&gateway, "/money?access_token=x", &token);
     assert_problem(&twice, 400, "invalid_auth_request");
 }
@@ -160,6 +165,36 @@ fn keys_by_address_are_fetched_again_for_an_unknown_one_and_kept_while_the_issue
     let unknown = Signer::new("unknown");
     assert_problem(&ask(&gateway, "/money", &unknown.token(&claims())), 401, "invalid_token");
     assert_eq!(ask(&gateway, "/money", &old.token(&claims())).status, 200);
+}
+
+#[test]
+fn a_reload_takes_another_authority_for_the_issuer() {
+    needs!("nginx");
+    let origin = Origin::start(Reply::ok("ok"));
+    let signer = Signer::new("k1");
+    let ca = Ca::new("ca");
+    let leaf = ca.server(&["127.0.0.1"]);
+    let keys = key_set(&[signer.jwk()]);
+    let files = [
+        ("cert.pem", leaf.cert.as_str()),
+        ("key.pem", leaf.key.as_str()),
+        ("keys.json", keys.as_str()),
+    ];
+    let server = "ssl_certificate cert.pem; ssl_certificate_key key.pem;
+                  location /keys { alias keys.json; }";
+    let issuer = Nginx::listening("ssl", server, &files);
+    let url = format!("{{ url: 'https://{}/keys' }}\n      ca: <dir>/ca.pem", issuer.address());
+    let gateway = Gateway::builder(&CONFIG.replace("<keys>", &url))
+        .set("origin", origin.address())
+        .file("ca.pem", Ca::new("stranger").pem())
+        .start();
+    let token = signer.token(&claims());
+    assert_problem(&ask(&gateway, "/money", &token), 503, "auth_unavailable");
+    std::fs::write(gateway.folder().join("ca.pem"), ca.pem()).expect("writes");
+    assert_eq!(gateway.reload().status, 200);
+    wait::until("keys come over the connection that is trusted now", || {
+        ask(&gateway, "/money", &token).status == 200
+    });
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use http::{HeaderMap, HeaderName};
+use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 use tidegate_core::SettingsError;
 
@@ -27,6 +28,8 @@ pub struct ApiKeys {
     settings: ApiKeySettings,
     header: HeaderName,
     known: ArcSwap<Known>,
+    /// One reading at a time, so that an older one does not come last.
+    reading: Mutex<()>,
 }
 
 /// Whose each key is, by the first bytes of its SHA-256.
@@ -66,7 +69,8 @@ impl ApiKeys {
         match (header, known) {
             (Ok(header), Ok(known)) => {
                 let known = ArcSwap::from_pointee(known);
-                Ok(Self { name, settings: settings.clone(), header, known })
+                let reading = Mutex::new(());
+                Ok(Self { name, settings: settings.clone(), header, known, reading })
             }
             _ => Err(errors),
         }
@@ -95,10 +99,17 @@ impl ApiKeys {
     /// # Errors
     /// One sentence about the file; the keys stay what they were.
     pub fn read_again(&self) -> Result<usize, String> {
+        let _reading = self.reading.lock();
         let known = read(&self.name, &self.settings.file)?;
-        let count = known.by_prefix.values().map(Vec::len).sum();
+        let count = known.count();
         self.known.store(Arc::new(known));
         Ok(count)
+    }
+
+    /// How many keys there are.
+    #[must_use]
+    pub fn entries(&self) -> usize {
+        self.known.load().count()
     }
 
     /// Looks for a key in a request.
@@ -124,6 +135,12 @@ impl ApiKeys {
             Some((_, owner)) => Shown::Known(Arc::clone(owner)),
             None => Shown::Wrong("an unknown API key"),
         }
+    }
+}
+
+impl Known {
+    fn count(&self) -> usize {
+        self.by_prefix.values().map(Vec::len).sum()
     }
 }
 

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 
 use crate::identity::Identity;
@@ -15,6 +16,8 @@ use crate::json::{self, Json, Object};
 pub struct Revocations {
     file: PathBuf,
     list: ArcSwap<List>,
+    /// One reading at a time, so that an older one does not come last.
+    reading: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -39,7 +42,8 @@ impl Revocations {
     /// # Errors
     /// One sentence about the file.
     pub fn read(file: &Path) -> Result<Self, String> {
-        Ok(Self { file: file.to_owned(), list: ArcSwap::from_pointee(read(file)?) })
+        let list = ArcSwap::from_pointee(read(file)?);
+        Ok(Self { file: file.to_owned(), list, reading: Mutex::new(()) })
     }
 
     /// The file.
@@ -53,10 +57,17 @@ impl Revocations {
     /// # Errors
     /// One sentence about the file; the list stays what it was.
     pub fn read_again(&self) -> Result<usize, String> {
+        let _reading = self.reading.lock();
         let list = read(&self.file)?;
-        let count = list.tokens.len() + list.subjects.len() + list.clients.len();
+        let count = list.count();
         self.list.store(list.into());
         Ok(count)
+    }
+
+    /// How many tokens, subjects and clients are named.
+    #[must_use]
+    pub fn entries(&self) -> usize {
+        self.list.load().count()
     }
 
     /// The line for an entry: `kind` is `jti`, `sub` or `client`.
@@ -117,6 +128,10 @@ fn read(file: &Path) -> Result<List, String> {
 }
 
 impl List {
+    fn count(&self) -> usize {
+        self.tokens.len() + self.subjects.len() + self.clients.len()
+    }
+
     fn add(&mut self, entry: &Object) -> Result<(), String> {
         const KNOWN: [&str; 5] = ["before", "client", "jti", "sub", "until"];
         if let Some((unknown, _)) = entry.members().find(|(name, _)| !KNOWN.contains(name)) {

@@ -42,6 +42,17 @@ pub(crate) struct Trust {
     pub(crate) group: u64,
 }
 
+impl Trust {
+    /// Whether the same certificates are trusted.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let certificates = |trust: &Self| -> Option<Vec<Vec<u8>>> {
+            let ca = trust.ca.as_ref()?;
+            Some(ca.iter().map(|ca| ca.borrow_raw_cert().clone()).collect())
+        };
+        certificates(self) == certificates(other)
+    }
+}
+
 /// One call.
 pub(crate) struct Call<'c> {
     pub(crate) method: Method,

@@ -1,7 +1,10 @@
 //! `POST /revoke?jti=…`, `?sub=…` or `?client=…`, with `&before=<seconds since 1970>` if tokens that
 //! are issued later shall pass. The entry goes into the file of `auth.revocations`.
 
+use std::sync::Arc;
+
 use http::{Response, StatusCode};
+use tidegate_auth::Revocations;
 
 use super::files;
 use crate::admin::text;
@@ -24,7 +27,9 @@ pub(crate) fn revoke(edge: &Edge, query: &str) -> Response<Vec<u8>> {
     };
     let live = edge.live();
     let revoked = tokio::task::block_in_place(|| {
-        files::revoke(live.snapshot.auth().revocations(), (kind, &value), before)
+        let written = live.snapshot.auth().revocations();
+        files::revoke(written, (kind, &value), before)?;
+        put_in_force(edge, written)
     });
     match revoked {
         Ok(()) => {
@@ -32,6 +37,19 @@ pub(crate) fn revoke(edge: &Edge, query: &str) -> Response<Vec<u8>> {
             text(StatusCode::OK, "revoked\n")
         }
         Err(message) => text(StatusCode::BAD_REQUEST, &format!("{message}\n")),
+    }
+}
+
+/// Reads the list again if a reload brought another one meanwhile, which may have read the file
+/// before the line was there.
+fn put_in_force(edge: &Edge, written: Option<&Arc<Revocations>>) -> Result<(), String> {
+    let live = edge.live();
+    let present = live.snapshot.auth().revocations();
+    match (present, written) {
+        (Some(present), Some(written)) if !Arc::ptr_eq(present, written) => {
+            present.read_again().map(|_entries| ())
+        }
+        _ => Ok(()),
     }
 }
 

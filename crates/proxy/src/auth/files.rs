@@ -1,11 +1,12 @@
 //! Files that change while they are used: API keys and revocations. They are looked at every other
-//! second, and read again when size or time of change differ.
+//! second, and read again when size or time of change differ, when the last reading failed, and
+//! after a reload: what it read may be older than what was written while it did.
 
 use std::collections::HashMap;
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use tidegate_auth::{Auth, Revocations};
@@ -17,41 +18,66 @@ use crate::edge::Edge;
 /// How often.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// What tells a file from an earlier one.
-type Mark = (u64, Option<SystemTime>);
-
 /// Looks after the files until the task is aborted.
 pub(crate) async fn watch(edge: Arc<Edge>) {
-    let mut marks = HashMap::new();
+    let mut watched = Watched::default();
     loop {
         sleep(LOOK).await;
         let auth = Arc::clone(edge.live().snapshot.auth());
         // Files may be on a slow disk, which requests must not wait for.
         let looked = spawn_blocking(move || {
-            look(&auth, &mut marks);
-            marks
+            watched.look(&auth);
+            watched
         });
-        marks = looked.await.unwrap_or_default();
+        watched = looked.await.unwrap_or_default();
     }
 }
 
-fn look(auth: &Auth, marks: &mut HashMap<PathBuf, Mark>) {
-    for keys in auth.api_keys() {
-        if has_changed(keys.file(), marks) {
-            tell(keys.file(), keys.read_again());
+/// The files of one configuration, as they were when they were read last.
+#[derive(Default)]
+struct Watched {
+    auth: Weak<Auth>,
+    marks: HashMap<PathBuf, Mark>,
+}
+
+/// What tells a file from an earlier one, and why it could not be read, if so.
+struct Mark {
+    size: u64,
+    modified: Option<SystemTime>,
+    failed: Option<String>,
+}
+
+impl Watched {
+    fn look(&mut self, auth: &Arc<Auth>) {
+        if !std::ptr::eq(self.auth.as_ptr(), Arc::as_ptr(auth)) {
+            self.marks.clear();
+            self.auth = Arc::downgrade(auth);
+        }
+        for keys in auth.api_keys() {
+            self.visit(keys.file(), || keys.read_again());
+        }
+        if let Some(revocations) = auth.revocations() {
+            self.visit(revocations.file(), || revocations.read_again());
         }
     }
-    if let Some(revocations) = auth.revocations()
-        && has_changed(revocations.file(), marks)
-    {
-        tell(revocations.file(), revocations.read_again());
-    }
-}
 
-fn has_changed(file: &Path, marks: &mut HashMap<PathBuf, Mark>) -> bool {
-    let data = fs::metadata(file);
-    let mark = data.map_or((0, None), |data| (data.len(), data.modified().ok()));
-    marks.insert(file.to_owned(), mark) != Some(mark)
+    fn visit(&mut self, file: &Path, read_again: impl FnOnce() -> Result<usize, String>) {
+        let data = fs::metadata(file);
+        let (size, modified) = data.map_or((0, None), |data| (data.len(), data.modified().ok()));
+        let before = self.marks.get(file);
+        if before.is_some_and(|mark| {
+            mark.failed.is_none() && (mark.size, mark.modified) == (size, modified)
+        }) {
+            return;
+        }
+        let read = read_again();
+        let failed = read.as_ref().err().cloned();
+        // One that stays as it is would be told about every other second.
+        if failed.is_none() || before.is_none_or(|mark| mark.failed != failed) {
+            tell(file, read);
+        }
+        self.marks.insert(file.to_owned(), Mark { size, modified, failed });
+    }
 }
 
 #[expect(clippy::cognitive_complexity, reason = "each log macro counts as seven branches")]
@@ -81,4 +107,57 @@ pub(super) fn revoke(
     open.write_all(format!("\n{line}").as_bytes()).map_err(told)?;
     open.sync_data().map_err(told)?;
     revocations.read_again().map(|_entries| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn auth(settings: serde_json::Value) -> Arc<Auth> {
+        let settings = serde_json::from_value(settings).unwrap();
+        let mut errors = Vec::new();
+        let auth = Auth::compile(&settings, None, &mut errors);
+        assert!(errors.is_empty(), "{errors:?}");
+        Arc::new(auth)
+    }
+
+    #[test]
+    fn a_reload_that_read_the_list_before_a_line_was_added_has_it_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("revoked.jsonl");
+        let settings = serde_json::json!({ "revocations": { "file": file } });
+        // The reload reads the list, and takes a while for the rest.
+        let (running, reloaded) = (auth(settings.clone()), auth(settings));
+        let mut watched = Watched::default();
+        watched.look(&running);
+        revoke(running.revocations(), ("sub", "ann"), None).unwrap();
+        watched.look(&running);
+        assert_eq!(reloaded.revocations().unwrap().entries(), 0);
+        watched.look(&reloaded);
+        assert_eq!(reloaded.revocations().unwrap().entries(), 1);
+    }
+
+    #[test]
+    fn a_file_that_could_not_be_read_is_read_again_although_it_looks_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("keys.json");
+        let whole = format!(r#"{{"keys": [{{"id": "shop", "sha256": "{}"}}]}}"#, "0".repeat(64));
+        fs::write(&file, r#"{"keys": []}"#).unwrap();
+        let auth = auth(serde_json::json!({ "api_keys": { "partners": { "file": file } } }));
+        let mut watched = Watched::default();
+        watched.look(&auth);
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        let write = |text: &str| {
+            fs::write(&file, text).unwrap();
+            OpenOptions::new().write(true).open(&file).unwrap().set_modified(time).unwrap();
+        };
+        write(&whole.replace('}', " "));
+        watched.look(&auth);
+        let failed = |watched: &Watched| watched.marks.get(&file).unwrap().failed.is_some();
+        assert!(failed(&watched));
+        write(&whole);
+        watched.look(&auth);
+        assert!(!failed(&watched));
+        assert_eq!(auth.api_keys().next().unwrap().entries(), 1);
+    }
 }

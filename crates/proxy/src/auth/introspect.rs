@@ -14,18 +14,20 @@ use tokio::sync::watch;
 use crate::edge::Edge;
 use crate::outbound::{Call, CallError, Outbound, Trust};
 
-/// Calls that run at a time, over all endpoints; further ones are not made, and nobody passes.
-const MAX_CALLS: usize = 1_024;
+/// Calls that run at a time at one endpoint; further ones are not made, and nobody passes by it. Each
+/// endpoint has its own, so that one that hangs takes nothing from the others.
+const MAX_CALLS: usize = 512;
 /// More is no answer about one token.
 const MAX_ANSWER: usize = 64 * 1024;
 
-/// The calls that run, by endpoint and the token's SHA-256.
+/// The calls that run, by endpoint and then by the token's SHA-256.
 #[derive(Default)]
 pub(crate) struct Questions {
-    running: Arc<Mutex<HashMap<Key, watch::Receiver<()>>>>,
+    running: Arc<Mutex<HashMap<Arc<str>, Calls>>>,
 }
 
-type Key = (Arc<str>, [u8; 32]);
+/// The calls at one endpoint.
+type Calls = HashMap<[u8; 32], watch::Receiver<()>>;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -59,8 +61,7 @@ impl Questions {
         outbound: &Arc<Outbound>,
         edge: &Arc<Edge>,
     ) {
-        let key: Key = (Arc::clone(question.introspector.name()), question.digest);
-        match self.part(&key) {
+        match self.part(question.introspector.name(), question.digest) {
             Part::Nothing => {}
             Part::Wait(mut done) => drop(done.changed().await),
             Part::Call(done) => {
@@ -69,7 +70,7 @@ impl Questions {
                 // A task of its own: the first who asked may leave, the others still wait.
                 let call = tokio::spawn(async move {
                     let answered = Box::pin(inquire(&question, trust, &outbound, &edge)).await;
-                    running.lock().remove(&key);
+                    end(&running, question.introspector.name(), &question.digest);
                     if let Err(error) = answered {
                         let endpoint = &**question.introspector.name();
                         tracing::warn!(endpoint, %error, "no answer about a token");
@@ -81,17 +82,28 @@ impl Questions {
         }
     }
 
-    fn part(&self, key: &Key) -> Part {
+    fn part(&self, endpoint: &Arc<str>, digest: [u8; 32]) -> Part {
         let mut running = self.running.lock();
-        if let Some(done) = running.get(key) {
+        let calls = running.entry(Arc::clone(endpoint)).or_default();
+        if let Some(done) = calls.get(&digest) {
             return Part::Wait(done.clone());
         }
-        if running.len() >= MAX_CALLS {
+        if calls.len() >= MAX_CALLS {
             return Part::Nothing;
         }
         let (done, waits) = watch::channel(());
-        running.insert(key.clone(), waits);
+        calls.insert(digest, waits);
         Part::Call(done)
+    }
+}
+
+/// A call is over; an endpoint without calls is forgotten, since a reload may have removed it.
+fn end(running: &Mutex<HashMap<Arc<str>, Calls>>, endpoint: &Arc<str>, digest: &[u8; 32]) {
+    let mut running = running.lock();
+    let Some(calls) = running.get_mut(endpoint) else { return };
+    calls.remove(digest);
+    if calls.is_empty() {
+        running.remove(endpoint);
     }
 }
 
@@ -142,4 +154,31 @@ fn form(text: &str) -> String {
         }
     }
     encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_that_hangs_takes_no_calls_from_another() {
+        let questions = Questions::default();
+        let (hangs, answers): (Arc<str>, Arc<str>) = ("hangs".into(), "answers".into());
+        let token = |number: usize| {
+            let mut digest = [0; 32];
+            digest[..8].copy_from_slice(&number.to_be_bytes());
+            digest
+        };
+        let calls: Vec<_> = (0..MAX_CALLS).map(|n| questions.part(&hangs, token(n))).collect();
+        assert!(calls.iter().all(|part| matches!(part, Part::Call(_))));
+        assert!(matches!(questions.part(&hangs, token(MAX_CALLS)), Part::Nothing));
+        assert!(matches!(questions.part(&hangs, token(0)), Part::Wait(_)));
+        assert!(matches!(questions.part(&answers, token(0)), Part::Call(_)));
+        end(&questions.running, &hangs, &token(0));
+        assert!(matches!(questions.part(&hangs, token(MAX_CALLS)), Part::Call(_)));
+        for number in 0..=MAX_CALLS {
+            end(&questions.running, &hangs, &token(number));
+        }
+        assert_eq!(questions.running.lock().len(), 1, "only the other endpoint is left");
+    }
 }

@@ -59,9 +59,10 @@ impl KeyKeeper {
     }
 
     /// Whether this is still how an issuer's keys are to be had.
-    pub(crate) fn serves(&self, issuer: &Issuer) -> bool {
+    pub(crate) fn serves(&self, issuer: &Issuer, trust: &Trust) -> bool {
         Arc::ptr_eq(self.issuer.keys(), issuer.keys())
             && self.issuer.settings() == issuer.settings()
+            && self.trust.is_same(trust)
     }
 
     /// Fetches until the task is aborted.

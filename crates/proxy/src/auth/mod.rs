@@ -65,7 +65,9 @@ impl AuthServices {
         let issuers = snapshot.auth().issuers().filter(|issuer| !issuer.is_fixed());
         let wanted: HashMap<&str, _> = issuers.map(|issuer| (&**issuer.name(), issuer)).collect();
         keepers.retain(|name, running| {
-            wanted.get(name.as_str()).is_some_and(|issuer| running.keeper.serves(issuer))
+            wanted.get(name.as_str()).is_some_and(|issuer| {
+                running.keeper.serves(issuer, &trusts.of(issuer.settings().ca.as_deref()))
+            })
         });
         for (name, issuer) in wanted {
             keepers.entry(name.to_owned()).or_insert_with(|| {
