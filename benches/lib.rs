@@ -1,6 +1,7 @@
 //! Criterion benchmarks of the heart, and HTTP benchmarks beside the peers.
 
 pub mod inspection;
+pub mod tokens;
 
 use std::path::Path;
 use std::sync::Arc;

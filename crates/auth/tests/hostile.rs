@@ -3,6 +3,8 @@
 
 #![cfg(test)]
 
+mod properties;
+
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, SystemTime};
 
@@ -110,5 +112,38 @@ fn key_sets_of_any_bytes_are_read_or_refused() {
         if let Ok(keys) = KeySet::read(&text, &Algorithm::ALL) {
             assert!(!keys.is_empty() && keys.len() <= 2);
         }
+    }
+}
+
+#[test]
+fn whatever_is_made_of_the_seeds_keeps_its_promises() {
+    let seeds = properties::seeds();
+    for (name, input, taken) in &seeds {
+        assert_eq!(properties::check(input), *taken, "{name}");
+    }
+    let mut random = Random(13);
+    let mut taken = 0;
+    for round in 0..ROUNDS {
+        let (_name, input, _taken) = &seeds[round % seeds.len()];
+        let mut input = input.clone();
+        for _ in 0..=random.below(4) {
+            random.mutate(&mut input);
+        }
+        taken += usize::from(properties::check(&input));
+    }
+    assert!(taken > ROUNDS / 100, "{taken} of {ROUNDS} were taken: too few to say anything");
+}
+
+/// `UPDATE_GENERATED=1` writes them.
+#[test]
+fn the_fuzzer_begins_with_the_same_seeds() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fuzz/seeds/tokens");
+    for (name, input, _taken) in properties::seeds() {
+        let file = std::path::Path::new(folder).join(name);
+        if std::env::var_os("UPDATE_GENERATED").is_some() {
+            std::fs::create_dir_all(folder).unwrap();
+            std::fs::write(&file, &input).unwrap();
+        }
+        assert_eq!(std::fs::read(&file).unwrap(), input, "{name}: run with UPDATE_GENERATED=1");
     }
 }
