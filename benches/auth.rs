@@ -39,7 +39,10 @@ fn remembered(c: &mut Criterion) {
     for (name, access) in [
         ("the token alone", json!({ "jwt": "corp" })),
         ("scopes and roles", json!({ "jwt": "corp", "scopes": ["pay:read"], "roles": ["clerk"] })),
-        ("scopes, three fields told", json!({ "jwt": "corp", "scopes": ["pay:read"], "forward": told })),
+        (
+            "scopes, three fields told",
+            json!({ "jwt": "corp", "scopes": ["pay:read"], "forward": told }),
+        ),
     ] {
         let stand = stand(&keys, "32MiB", access);
         assert!(stand.passes(&head, &request), "it holds");

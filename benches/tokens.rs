@@ -74,7 +74,8 @@ impl Keys {
             Algorithm::Rs256 => {
                 // RFC 8017 §A.1.1: two integers, the second of three bytes.
                 let der = self.rsa.public_key().as_ref();
-                let n = der.len().checked_sub(5).and_then(|end| der.get(end.checked_sub(256)?..end));
+                let n =
+                    der.len().checked_sub(5).and_then(|end| der.get(end.checked_sub(256)?..end));
                 json!({ "kty": "RSA", "n": encode(n.ok_or("short")?), "e": "AQAB" })
             }
             _ => return Err("no such key here".into()),

@@ -64,8 +64,9 @@ fn over_h2(address: SocketAddr) -> String {
 }
 
 fn over_http1(address: SocketAddr) -> String {
-    let mut wire = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n"
-        .to_vec();
+    let mut wire =
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n"
+            .to_vec();
     for (name, value) in FORGED {
         wire.extend(format!("{name}: {value}\r\n").into_bytes());
     }
