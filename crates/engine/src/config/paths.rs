@@ -28,6 +28,7 @@ const FILES: &[&[&str]] = &[
     &["audit", "anchors", "*", "ca"],
     &["bans", "file"],
     &["bans", "lists", "*"],
+    &["response", "geo", "*"],
 ];
 
 /// The policies, each of which may have a firewall.

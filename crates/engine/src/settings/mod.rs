@@ -16,7 +16,7 @@ use tidegate_auth::AuthSettings;
 use tidegate_core::forwarded::ForwardedHeader;
 use tidegate_core::net::Network;
 use tidegate_core::reading::EncodedSlash;
-use tidegate_guard::BansSettings;
+use tidegate_guard::{BansSettings, ResponseSettings};
 use tidegate_observe::AccessLogSettings;
 use tidegate_traffic::UpstreamSettings;
 
@@ -52,6 +52,8 @@ pub struct Settings {
     pub audit: Option<AuditSettings>,
     /// Addresses that are refused for a while, whatever they ask for.
     pub bans: BansSettings,
+    /// What is noticed in the requests, and what is done about it. Default: nothing.
+    pub response: Option<ResponseSettings>,
     /// Peers whose `X-Forwarded-For` or `Forwarded` is believed, such as a CDN in front. Default:
     /// nobody. A reload applies it.
     pub trusted_proxies: Vec<Network>,

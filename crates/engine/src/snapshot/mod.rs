@@ -10,6 +10,7 @@ mod cookies;
 mod files;
 mod listeners;
 mod policies;
+mod response;
 mod routes;
 mod rules;
 mod upstreams;
@@ -23,11 +24,12 @@ use rustc_hash::FxHashMap;
 use tidegate_auth::Auth;
 use tidegate_core::SettingsError;
 use tidegate_core::net::AddressSet;
-use tidegate_guard::RateLimit;
+use tidegate_guard::{RateLimit, ResponsePolicy};
 use tidegate_traffic::zones::Locality;
 use tidegate_traffic::{Pool, Router};
 
 use self::policies::Policies;
+pub use self::response::shipped_rules;
 pub use self::routes::{Action, Route, Timeouts};
 use self::rules::RuleSets;
 use crate::config::{Config, ConfigErrors};
@@ -46,6 +48,7 @@ pub struct Snapshot {
     auth: Arc<Auth>,
     identity_fields: Vec<HeaderName>,
     rules: RuleSets,
+    response: Option<Arc<ResponsePolicy>>,
 }
 
 impl Snapshot {
@@ -89,6 +92,7 @@ impl Snapshot {
         let mut policies = Policies::new(config, previous, Arc::clone(&auth));
         policies.check_named(errors);
         let routes = routes::compile(config, &pools, &mut policies, previous, errors);
+        let response = response::compile(settings, &routes, &pools, previous, errors);
         let fields = routes.iter().flat_map(|route| route.access.identity_fields());
         let fields: BTreeSet<&str> = fields.map(HeaderName::as_str).collect();
         Some(Self {
@@ -97,6 +101,7 @@ impl Snapshot {
             effective: config.effective(),
             bans: bans::compile(&settings.bans, previous, errors),
             router: routes::router(config, errors)?,
+            response,
             routes,
             pools,
             trusted_proxies: AddressSet::new(&settings.trusted_proxies),

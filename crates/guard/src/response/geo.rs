@@ -36,6 +36,12 @@ impl Geo {
         Ok(Self { country: open(country)?, asn: open(asn)? })
     }
 
+    /// These databases, with the other's of autonomous systems.
+    #[must_use]
+    pub fn with_asn(self, other: Self) -> Self {
+        Self { asn: other.asn, ..self }
+    }
+
     /// Where the address is.
     #[must_use]
     pub fn place(&self, address: IpAddr) -> Place<'_> {

@@ -86,6 +86,7 @@ impl DistinctOf {
             Self::Path => text(event.map(|event| event.path)),
             Self::Route => text(event.and_then(|event| event.route)),
             Self::Subject => subject(seen).map(|of| secret.hash(23, &of)),
+            Self::Token => text(event.and_then(|event| event.credential)),
             Self::UserAgent => text(event.and_then(|event| event.user_agent)),
             Self::Rule => {
                 let found = event.and_then(|event| event.waf);

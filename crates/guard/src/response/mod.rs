@@ -151,6 +151,12 @@ impl ResponsePolicy {
         &self.geo
     }
 
+    /// Whether a rule asks for the hash of the credential that was shown.
+    #[must_use]
+    pub fn needs_credential(&self) -> bool {
+        self.requests.iter().any(Rule::needs_credential)
+    }
+
     /// Whether the address is one that no rule counts and no measure may hit.
     #[must_use]
     pub fn is_protected(&self, address: IpAddr) -> bool {

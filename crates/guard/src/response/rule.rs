@@ -119,6 +119,11 @@ impl Rule {
         })
     }
 
+    pub(super) fn needs_credential(&self) -> bool {
+        let distinct = self.settings.distinct.is_some_and(|of| of.of == DistinctOf::Token);
+        distinct || self.key == KeySettings::Token
+    }
+
     pub(super) fn is_about_notices(&self) -> bool {
         self.when.is_about_notices()
     }

@@ -110,6 +110,9 @@ fn conditions_choose_the_events() {
     check_when(r#"{"path": "^/\\.(env|git)"}"#, &plain, false);
     check_when(r#"{"headers": {"user-agent": "(?i)nikto"}}"#, &path, true);
     check_when(r#"{"headers": {"user-agent": "(?i)nikto"}}"#, &plain, false);
+    let expired = Event { evidence: Some("the token has expired"), ..plain.clone() };
+    check_when(r#"{"evidence": "expired"}"#, &expired, true);
+    check_when(r#"{"evidence": "expired"}"#, &plain, false);
     let mut fields = HeaderMap::new();
     fields.insert("x-tool", HeaderValue::from_static("v1"));
     let tool = Event { headers: Some(&fields), ..plain.clone() };

@@ -26,6 +26,7 @@ pub(super) struct When {
     settings: WhenSettings,
     methods: Box<[Method]>,
     path: Option<Regex>,
+    evidence: Option<Regex>,
     headers: Box<[(HeaderName, Regex)]>,
 }
 
@@ -38,6 +39,8 @@ impl When {
         let reasons = bits(&settings.reasons, "reasons", REASONS, &mut errors);
         let notices = bits(&settings.notices, "notices", NOTICES, &mut errors);
         let path = settings.path.as_deref().and_then(|path| regex(path, &["path"], &mut errors));
+        let evidence = settings.evidence.as_deref();
+        let evidence = evidence.and_then(|text| regex(text, &["evidence"], &mut errors));
         let headers = settings.headers.iter().filter_map(|(name, value)| {
             let value = regex(value, &["headers", name], &mut errors)?;
             Some((name.clone(), value))
@@ -64,6 +67,7 @@ impl When {
             settings: settings.clone(),
             methods,
             path,
+            evidence,
             headers,
         })
     }
@@ -98,6 +102,9 @@ impl When {
                 shown == Some(subject)
             })
             && self.path.as_ref().is_none_or(|path| path.is_match(event.path.as_bytes()))
+            && self.evidence.as_ref().is_none_or(|evidence| {
+                event.evidence.is_some_and(|found| evidence.is_match(found.as_bytes()))
+            })
             && self
                 .headers
                 .iter()

@@ -159,6 +159,8 @@ pub enum DistinctOf {
     Rule,
     /// Subjects.
     Subject,
+    /// Tokens and keys that were shown, whether they hold or not.
+    Token,
     /// Values of `User-Agent`.
     UserAgent,
 }

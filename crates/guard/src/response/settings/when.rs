@@ -25,6 +25,8 @@ pub struct WhenSettings {
     pub tags: Vec<String>,
     /// The firewall's score, at least.
     pub score: Option<u32>,
+    /// A regular expression that the access log's `evidence` matches somewhere.
+    pub evidence: Option<String>,
     /// Methods.
     pub methods: Vec<String>,
     /// A regular expression that the path, without its query, matches somewhere.

@@ -1,0 +1,194 @@
+//! The response policy: the shipped rules, and what it must know of the rest.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+
+use tidegate_core::SettingsError;
+use tidegate_core::decision::Target;
+use tidegate_core::net::Network;
+use tidegate_core::units::ByteSize;
+use tidegate_guard::response::settings::GeoSettings;
+use tidegate_guard::response::{
+    Geo, Remaining, ResponsePolicy, ResponseSettings, RuleSettings, Surroundings, Upstreams,
+};
+use tidegate_traffic::Pool;
+use tidegate_traffic::endpoint::Endpoint;
+
+use super::{Route, Snapshot};
+use crate::settings::Settings;
+
+/// Where the shipped rules stand. To add a file, write it in `config/response` and add one row.
+const SHIPPED: &[(&str, &str)] = &[
+    ("attacks", include_str!("../../../../config/response/attacks.yaml")),
+    ("credentials", include_str!("../../../../config/response/credentials.yaml")),
+    ("probing", include_str!("../../../../config/response/probing.yaml")),
+    ("upstreams", include_str!("../../../../config/response/upstreams.yaml")),
+];
+
+/// The rules that come with Tidegate.
+///
+/// # Errors
+///
+/// A shipped file is no list of rules; tests keep that from happening.
+pub fn shipped_rules() -> Result<BTreeMap<String, RuleSettings>, SettingsError> {
+    let mut rules = BTreeMap::new();
+    for (name, text) in SHIPPED {
+        let error = |what: String| {
+            let file = format!("config/response/{name}.yaml");
+            SettingsError::new(["response"], format!("the shipped {file} cannot be read: {what}"))
+        };
+        let json = crate::config::yaml_to_json(text).map_err(|found| error(found.to_string()))?;
+        let read: BTreeMap<String, RuleSettings> =
+            serde_json::from_value(json).map_err(|found| error(found.to_string()))?;
+        rules.extend(read);
+    }
+    Ok(rules)
+}
+
+/// Compiles the policy, if there is one.
+pub(super) fn compile(
+    settings: &Settings,
+    routes: &[Arc<Route>],
+    pools: &BTreeMap<String, Arc<Pool>>,
+    previous: Option<&Snapshot>,
+    errors: &mut Vec<SettingsError>,
+) -> Option<Arc<ResponsePolicy>> {
+    let response = settings.response.as_ref()?;
+    let builtin = shipped_rules().map_err(|error| errors.push(error)).ok()?;
+    let geo = geo(&response.geo).map_err(|error| errors.push(error)).ok()?;
+    let routes: Vec<&str> = routes.iter().map(|route| &*route.id).collect();
+    let around = Surroundings {
+        builtin: &builtin,
+        routes: &routes,
+        protected: protected(settings),
+        geo,
+        upstreams: Arc::new(Pools(pools.clone())),
+        seed: seed(),
+    };
+    let previous = previous.and_then(|previous| previous.response.as_deref());
+    match ResponsePolicy::compile(response, around, previous) {
+        Ok(policy) => Some(Arc::new(policy)),
+        Err(found) => {
+            errors.extend(found.into_iter().map(|error| error.under(["response"])));
+            None
+        }
+    }
+}
+
+/// A number that nobody outside knows, from the system's randomness.
+fn seed() -> u64 {
+    use std::hash::BuildHasher as _;
+    std::hash::RandomState::new().hash_one("response policy")
+}
+
+/// Who is never hit: trusted proxies, `bans.never`, and the addresses that are listened on.
+fn protected(settings: &Settings) -> Vec<Network> {
+    let own = settings.listeners.iter().map(|listener| listener.address.0.ip());
+    let own = own.filter(|address| !address.is_unspecified()).map(Network::from);
+    let named = settings.trusted_proxies.iter().chain(&settings.bans.never).copied();
+    named.chain(own).collect()
+}
+
+/// City databases have 70 MB.
+const MAX_DATABASE: ByteSize = ByteSize::mib(256);
+
+fn geo(settings: &GeoSettings) -> Result<Geo, SettingsError> {
+    let read = |field, path: &Option<std::path::PathBuf>| match path {
+        Some(path) => {
+            let error = |what| SettingsError::new(["response", "geo", field], what);
+            bytes(path).map(Some).map_err(error)
+        }
+        None => Ok(None),
+    };
+    let country = Geo::new(read("country", &settings.country)?, None);
+    let asn = Geo::new(None, read("asn", &settings.asn)?);
+    let error =
+        |field| move |what| SettingsError::new(["response", "geo", field], format!("{what}"));
+    Ok(country.map_err(error("country"))?.with_asn(asn.map_err(error("asn"))?))
+}
+
+fn bytes(path: &Path) -> Result<Vec<u8>, String> {
+    let shown = path.display();
+    let kind = fs::metadata(path).map_err(|error| format!("cannot read `{shown}`: {error}"))?;
+    if !kind.is_file() {
+        return Err(format!("`{shown}` is not a regular file"));
+    }
+    if kind.len() > MAX_DATABASE.0 {
+        return Err(format!("`{shown}` is larger than {MAX_DATABASE}"));
+    }
+    fs::read(path).map_err(|error| format!("cannot read `{shown}`: {error}"))
+}
+
+/// The pools, as the policy asks about them.
+#[derive(Debug)]
+struct Pools(BTreeMap<String, Arc<Pool>>);
+
+impl Upstreams for Pools {
+    fn is_endpoint(&self, address: IpAddr) -> bool {
+        self.0.values().any(|pool| {
+            let all = pool.endpoints();
+            all.iter().any(|endpoint| endpoint.address().ip().to_canonical() == address)
+        })
+    }
+
+    fn zone(&self, upstream: &str, endpoint: SocketAddr) -> Option<Box<str>> {
+        let all = self.0.get(upstream)?.endpoints();
+        let found = all.iter().find(|candidate| candidate.address() == endpoint)?;
+        found.locality().zone.as_deref().map(Into::into)
+    }
+
+    fn without(&self, target: &Target) -> Option<Remaining> {
+        let (upstream, is_meant): (&str, Box<dyn Fn(&Endpoint) -> bool>) = match target {
+            Target::Endpoint { upstream, endpoint } => {
+                (upstream, Box::new(move |of| of.address() == *endpoint))
+            }
+            Target::Zone { upstream, zone } => {
+                (upstream, Box::new(move |of| of.locality().zone.as_deref() == Some(&**zone)))
+            }
+            _ => return None,
+        };
+        let all = self.0.get(upstream)?.endpoints();
+        all.iter().any(|endpoint| is_meant(endpoint)).then(|| Remaining {
+            able: all.iter().filter(|of| !is_meant(of) && of.is_open() && of.is_able()).count(),
+            total: all.len(),
+        })
+    }
+}
+
+impl Snapshot {
+    /// What is noticed in the requests, and decided about it; `None` without `response`.
+    #[must_use]
+    pub fn response(&self) -> Option<&Arc<ResponsePolicy>> {
+        self.response.as_ref()
+    }
+
+    /// The settings of the policy.
+    #[must_use]
+    pub fn response_settings(&self) -> Option<&ResponseSettings> {
+        self.settings().response.as_ref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_shipped_rule_compiles_and_says_what_it_is_about() {
+        let builtin = shipped_rules().unwrap();
+        let around = Surroundings {
+            builtin: &builtin,
+            routes: &[],
+            protected: Vec::new(),
+            geo: Geo::default(),
+            upstreams: Arc::new(Pools(BTreeMap::new())),
+            seed: 1,
+        };
+        let policy = ResponsePolicy::compile(&ResponseSettings::default(), around, None).unwrap();
+        assert!(policy.rules().all(|rule| !rule.about.is_empty() && !rule.enforce));
+        assert_eq!(policy.rules().count(), builtin.len());
+    }
+}
