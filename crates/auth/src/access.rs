@@ -2,21 +2,22 @@
 
 use std::sync::Arc;
 
-use http::HeaderName;
+use http::{HeaderName, Method};
 use tidegate_core::{Denial, Request, SettingsError};
 
 use crate::authorizer::{Authorizer, Word};
 use crate::bearer::{self, Shown};
 use crate::demand::{Demand, Methods};
 use crate::dpop::{Dpop, ProofError};
+use crate::exchange::{Trade, Traded};
 use crate::forward::{Forward, Forwarded};
-use crate::identity::{Authenticated, Caller, Permitted};
-use crate::introspection::Question;
-use crate::issuer::Issuer;
+use crate::identity::{Authenticated, Caller, Identity, Permitted};
+use crate::jose::sha256;
 use crate::providers::Auth;
 use crate::refusal::{Challenge, Scheme, forbidden, unavailable};
 use crate::revocation::Revocations;
-use crate::settings::{AccessSettings, RequireSettings, WaySettings};
+use crate::settings::{AccessSettings, AllOrAny, RequireSettings, WaySettings};
+pub use crate::waited::{Answer, Need, Waited};
 use crate::way::{Look, Outcome, Way};
 
 /// Who may pass a route.
@@ -35,43 +36,6 @@ struct Guard {
     challenge: Arc<Challenge>,
     dpop: Arc<Dpop>,
     revocations: Option<Arc<Revocations>>,
-}
-
-/// What has to be had before a request can be decided about.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum Need {
-    /// A policy service's word about somebody.
-    Authorize(Arc<Authorizer>, Authenticated),
-    /// An endpoint's answer about a token.
-    Introspect(Question),
-    /// The issuer's keys.
-    Keys(Arc<Issuer>),
-}
-
-/// What was waited for already, so that nobody waits twice.
-#[derive(Clone, Debug, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "each is one thing that was waited for")]
-pub struct Waited {
-    pub(crate) for_keys: bool,
-    pub(crate) for_introspection: bool,
-    /// Then the request's proof was looked at before, too.
-    pub(crate) for_authorizer: bool,
-    pub(crate) word: Option<Word>,
-}
-
-impl Waited {
-    /// Notes that a need was waited for; `word` is what a policy service said, if it did.
-    pub fn note(&mut self, need: &Need, word: Option<Word>) {
-        match need {
-            Need::Authorize(..) => {
-                self.for_authorizer = true;
-                self.word = word;
-            }
-            Need::Introspect(_) => self.for_introspection = true,
-            Need::Keys(_) => self.for_keys = true,
-        }
-    }
 }
 
 /// What is decided about a request.
@@ -107,11 +71,12 @@ impl Access {
             methods: Methods::compile(settings, &mut errors),
             bound: settings.bound.unwrap_or(false),
             external,
-            forward: Forward::compile(&forward, &mut errors),
+            forward: Forward::compile(&forward, auth, &mut errors),
             challenge: Arc::clone(auth.challenge()),
             dpop: Arc::clone(auth.dpop()),
             revocations: auth.revocations().cloned(),
         };
+        guard.check_exchange(&mut errors);
         if errors.is_empty() { Ok(Self(Some(Arc::new(guard)))) } else { Err(errors) }
     }
 
@@ -145,6 +110,39 @@ impl Access {
         })
     }
 
+    /// Which of the demands a request with this method has to meet, for [`Access::used_scopes`].
+    pub(crate) fn place(&self, method: &Method) -> usize {
+        let methods = self.0.as_ref().and_then(|guard| guard.methods.as_ref());
+        methods.map_or(0, |methods| methods.place(method))
+    }
+
+    /// The scopes for want of which somebody would not have passed: all that are demanded, and of
+    /// alternatives the first that they have.
+    pub(crate) fn used_scopes<'a>(&'a self, place: usize, who: &'a Identity) -> Vec<&'a str> {
+        let Some(guard) = &self.0 else { return Vec::new() };
+        let own = guard.methods.as_ref().and_then(|methods| methods.at(place));
+        std::iter::once(&guard.demand).chain(own).flat_map(|demand| demand.used_by(who)).collect()
+    }
+
+    /// Which scopes are demanded, by method; `*` stands for all others, and for all.
+    pub(crate) fn demanded_scopes(&self) -> impl Iterator<Item = (&str, &AllOrAny)> {
+        self.0.iter().flat_map(|guard| {
+            let own = guard.methods.iter().flat_map(Methods::scopes);
+            let shared = guard.methods.is_none() || guard.demand.scopes().next().is_some();
+            shared.then(|| ("*", guard.demand.all_scopes())).into_iter().chain(own)
+        })
+    }
+
+    /// Whether these are the demands of one route, and not only equal ones.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.address() == other.address()
+    }
+
+    /// What tells them from others for as long as they are kept.
+    pub(crate) fn address(&self) -> usize {
+        self.0.as_ref().map_or(0, |guard| Arc::as_ptr(guard).addr())
+    }
+
     /// Decides about a request. The first way whose credential is there counts: a credential that
     /// does not hold is not made up for by another one.
     #[must_use]
@@ -153,7 +151,8 @@ impl Access {
         let permitted = guard
             .authenticate(request, caller, waited)
             .and_then(|who| guard.permit(who, request))
-            .and_then(|permitted| guard.ask_elsewhere(permitted, waited));
+            .and_then(|permitted| guard.ask_elsewhere(permitted, waited))
+            .and_then(|permitted| guard.exchange(permitted, request, caller, waited));
         match permitted {
             Ok(permitted) => Verdict::Permitted(Box::new(permitted)),
             Err(verdict) => verdict,
@@ -204,8 +203,7 @@ impl Guard {
     ) -> Result<Authenticated, Verdict> {
         let scheme = match (way.takes_tokens(), look.shown) {
             (false, _) => Scheme::ApiKey,
-            (true, Shown::Dpop(_)) => Scheme::Dpop,
-            (true, _) => Scheme::Bearer,
+            (true, shown) => Scheme::of(shown),
         };
         match outcome {
             Outcome::Absent => Err(refused(self.challenge.missing(scheme))),
@@ -214,6 +212,7 @@ impl Guard {
                 let now = look.caller.seconds();
                 match revocations.and_then(|list| list.revoked(who.identity(), now)) {
                     Some(evidence) => {
+                        self.forward.forget(look.shown);
                         Err(Verdict::Refused(self.challenge.invalid(scheme, evidence), Some(who)))
                     }
                     None => Ok(who),
@@ -270,6 +269,54 @@ impl Guard {
                 let who = permitted.who().clone();
                 Err(Verdict::Wait(Need::Authorize(Arc::clone(external), who)))
             }
+        }
+    }
+
+    /// Exchanges the caller's token for the upstream's, if the route does so.
+    fn exchange(
+        &self,
+        permitted: Permitted,
+        request: &Request<'_>,
+        caller: &Caller<'_>,
+        waited: &Waited,
+    ) -> Result<Permitted, Verdict> {
+        let Some(exchanger) = self.forward.exchanger() else { return Ok(permitted) };
+        let who = Some(permitted.who().clone());
+        let shown = bearer::shown(request).unwrap_or(Shown::Nothing);
+        let Some(token) = shown.token() else {
+            return Err(Verdict::Refused(unavailable("there is no token to exchange"), who));
+        };
+        let digest = sha256(token.as_bytes());
+        let traded = waited.traded.clone();
+        match traded.or_else(|| exchanger.recall(&digest, caller.seconds())) {
+            Some(Traded::Token(token)) => Ok(permitted.with_token(token)),
+            Some(Traded::Invalid(evidence)) => {
+                Err(Verdict::Refused(self.challenge.invalid(Scheme::of(shown), evidence), who))
+            }
+            Some(Traded::Forbidden(evidence)) => Err(Verdict::Refused(forbidden(evidence), who)),
+            None if waited.for_exchange => {
+                let denial = unavailable(format!("no token from `{}`", exchanger.name()));
+                Err(Verdict::Refused(denial, who))
+            }
+            None => {
+                let (exchanger, ends) = (Arc::clone(exchanger), permitted.identity().expires_at);
+                let trade = Trade { exchanger, token: token.into(), digest, ends };
+                Err(Verdict::Wait(Need::Exchange(trade)))
+            }
+        }
+    }
+
+    /// Only tokens can be exchanged.
+    fn check_exchange(&self, errors: &mut Vec<SettingsError>) {
+        let tokens = !self.ways.is_empty() && self.ways.iter().all(Way::takes_tokens);
+        if self.forward.exchanger().is_some() && !tokens && errors.is_empty() {
+            errors.push(
+                SettingsError::new(
+                    ["forward", "token"],
+                    "a way of this route shows no token that could be exchanged",
+                )
+                .with_hint("take it only with `jwt` and `introspection`"),
+            );
         }
     }
 }

@@ -61,7 +61,7 @@ fn authorization(headers: &HeaderMap) -> Result<Shown<'_>, ShownWrong> {
 }
 
 /// RFC 9110 §11.2.
-fn is_token68(text: &str) -> bool {
+pub(crate) fn is_token68(text: &str) -> bool {
     let body = text.trim_end_matches('=');
     !body.is_empty() && body.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~+/".contains(&b))
 }

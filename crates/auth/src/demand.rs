@@ -89,6 +89,18 @@ impl Demand {
         scopes.join(" ")
     }
 
+    /// The scopes by which somebody meets it: all that it wants, and the first that they have of
+    /// those among which it wants any.
+    pub(crate) fn used_by<'a>(&'a self, who: &'a Identity) -> impl Iterator<Item = &'a str> {
+        let first = self.scopes.any.iter().find(|scope| who.has_scope(scope));
+        self.scopes.all.iter().chain(first).map(String::as_str)
+    }
+
+    /// The scopes that it wants.
+    pub(crate) fn all_scopes(&self) -> &AllOrAny {
+        &self.scopes
+    }
+
     /// All scopes that it names.
     pub(crate) fn scopes(&self) -> impl Iterator<Item = &str> {
         self.scopes.all.iter().chain(&self.scopes.any).map(String::as_str)
@@ -125,12 +137,28 @@ impl Methods {
 
     /// What is demanded for a method; `None` if it is not to be used at all.
     pub(crate) fn demand(&self, method: &Method) -> Option<&Demand> {
-        let named = |method: &Method| self.named.iter().find(|(own, _)| own == method);
+        self.at(self.place(method))
+    }
+
+    /// Where the demand for a method is among all: the last place is that of all others.
+    pub(crate) fn place(&self, method: &Method) -> usize {
+        let named = |method: &Method| self.named.iter().position(|(own, _)| own == method);
         let found = named(method).or_else(|| {
             // A HEAD is a GET without the body (RFC 9110 §9.3.2).
             if *method == Method::HEAD { named(&Method::GET) } else { None }
         });
-        found.map(|(_, demand)| demand).or(self.others.as_ref())
+        found.unwrap_or(self.named.len())
+    }
+
+    /// The demand at a place.
+    pub(crate) fn at(&self, place: usize) -> Option<&Demand> {
+        self.named.get(place).map(|(_, demand)| demand).or(self.others.as_ref())
+    }
+
+    /// Which scopes each method demands; `*` stands for all others.
+    pub(crate) fn scopes(&self) -> impl Iterator<Item = (&str, &AllOrAny)> {
+        let named = self.named.iter().map(|(method, demand)| (method.as_str(), &demand.scopes));
+        named.chain(self.others.iter().map(|demand| ("*", &demand.scopes)))
     }
 
     /// All demands.
@@ -178,7 +206,7 @@ fn check_list(name: &str, list: Option<&AllOrAny>, errors: &mut Vec<SettingsErro
 }
 
 /// RFC 6749 §3.3.
-fn is_scope(scope: &str) -> bool {
+pub(crate) fn is_scope(scope: &str) -> bool {
     let token = |b: u8| b == 0x21 || (0x23..=0x5b).contains(&b) || (0x5d..=0x7e).contains(&b);
     !scope.is_empty() && scope.bytes().all(token)
 }

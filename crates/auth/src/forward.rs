@@ -1,12 +1,16 @@
 //! What the upstream is told of an identity, and what clients may therefore not say themselves.
 
 use std::fmt;
+use std::sync::Arc;
 
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, header};
 use tidegate_core::{Denial, SettingsError};
 
+use crate::bearer::Shown;
+use crate::exchange::Exchanger;
 use crate::identity::Identity;
 use crate::json::Json;
+use crate::providers::Auth;
 use crate::refusal::forbidden;
 use crate::settings::{ForwardSettings, TokenPassing};
 
@@ -32,7 +36,8 @@ const RESERVED: [&str; 14] = [
 #[derive(Debug, Default)]
 pub(crate) struct Forward {
     fields: Vec<(HeaderName, Source)>,
-    token: TokenPassing,
+    keeps_credential: bool,
+    exchanger: Option<Arc<Exchanger>>,
 }
 
 #[derive(Debug)]
@@ -66,6 +71,11 @@ impl Forwarded {
 }
 
 impl Forwarded {
+    /// Sets the token that the caller's was exchanged for.
+    pub(crate) fn authorize(&mut self, token: HeaderValue) {
+        self.set.push((header::AUTHORIZATION, token));
+    }
+
     /// Adds what a policy service gave.
     pub(crate) fn add(&mut self, fields: &[(HeaderName, HeaderValue)]) {
         self.set.extend_from_slice(fields);
@@ -81,7 +91,11 @@ impl fmt::Debug for Forwarded {
 }
 
 impl Forward {
-    pub(crate) fn compile(settings: &ForwardSettings, errors: &mut Vec<SettingsError>) -> Self {
+    pub(crate) fn compile(
+        settings: &ForwardSettings,
+        auth: &Auth,
+        errors: &mut Vec<SettingsError>,
+    ) -> Self {
         let mut fields = Vec::with_capacity(settings.headers.len());
         for (name, claim) in &settings.headers {
             match HeaderName::from_bytes(name.as_bytes()) {
@@ -96,7 +110,23 @@ impl Forward {
                 }
             }
         }
-        Self { fields, token: settings.token }
+        let exchanger = match &settings.token {
+            TokenPassing::Exchange(name) => auth.exchanger(name, errors),
+            TokenPassing::Drop | TokenPassing::Keep => None,
+        };
+        Self { fields, keeps_credential: settings.token == TokenPassing::Keep, exchanger }
+    }
+
+    /// Where the caller's token is exchanged, if it is.
+    pub(crate) fn exchanger(&self) -> Option<&Arc<Exchanger>> {
+        self.exchanger.as_ref()
+    }
+
+    /// Forgets what a revoked token was exchanged for.
+    pub(crate) fn forget(&self, shown: Shown<'_>) {
+        if let (Some(exchanger), Some(token)) = (&self.exchanger, shown.token()) {
+            exchanger.forget(token);
+        }
     }
 
     /// The fields that it writes, which clients may not send.
@@ -117,11 +147,7 @@ impl Forward {
             })?;
             set.push((name.clone(), value));
         }
-        let keeps_credential = match self.token {
-            TokenPassing::Drop => false,
-            TokenPassing::Keep => true,
-        };
-        Ok(Forwarded { set, keeps_credential })
+        Ok(Forwarded { set, keeps_credential: self.keeps_credential })
     }
 }
 

@@ -167,6 +167,11 @@ impl Authenticated {
     pub fn identity(&self) -> &Identity {
         &self.0
     }
+
+    /// Whether these are one statement, and not only equal ones.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
 }
 
 /// Somebody who may do what they ask for. Only [`crate::Access::check`] makes one.
@@ -184,6 +189,12 @@ impl Permitted {
     /// The same with fields that a policy service gave.
     pub(crate) fn with(mut self, fields: &[(HeaderName, HeaderValue)]) -> Self {
         self.forwarded.add(fields);
+        self
+    }
+
+    /// The same with the token that the caller's was exchanged for.
+    pub(crate) fn with_token(mut self, token: HeaderValue) -> Self {
+        self.forwarded.authorize(token);
         self
     }
 

@@ -12,6 +12,7 @@ use tidegate_core::SettingsError;
 use crate::api_keys::ApiKeys;
 use crate::authorizer::Authorizer;
 use crate::dpop::Dpop;
+use crate::exchange::Exchanger;
 use crate::introspection::Introspector;
 use crate::issuer::Issuer;
 use crate::refusal::Challenge;
@@ -27,6 +28,7 @@ pub struct Auth {
     introspectors: BTreeMap<String, Arc<Introspector>>,
     api_keys: BTreeMap<String, Arc<ApiKeys>>,
     authorizers: BTreeMap<String, Arc<Authorizer>>,
+    exchangers: BTreeMap<String, Arc<Exchanger>>,
     revocations: Option<Arc<Revocations>>,
     dpop: Arc<Dpop>,
     resource: Option<Resource>,
@@ -72,6 +74,10 @@ impl Auth {
         });
         let api_keys = each(&settings.api_keys, "api_keys", errors, ApiKeys::compile);
         let authorizers = each(&settings.authorizers, "authorizers", errors, Authorizer::compile);
+        let exchangers = each(&settings.exchange, "exchange", errors, |name, own| {
+            let before = previous.and_then(|previous| previous.exchangers.get(name));
+            Exchanger::compile(name, own, before.map(Arc::as_ref))
+        });
         let revocations = settings.revocations.as_ref().and_then(|own| {
             let read = Revocations::read(&own.file).map(Arc::new);
             let told = |message| errors.push(SettingsError::new(["revocations", "file"], message));
@@ -89,6 +95,7 @@ impl Auth {
             introspectors,
             api_keys,
             authorizers,
+            exchangers,
             revocations,
             dpop: Arc::new(dpop),
             resource,
@@ -125,6 +132,11 @@ impl Auth {
     /// All policy services.
     pub fn authorizers(&self) -> impl Iterator<Item = &Arc<Authorizer>> {
         self.authorizers.values()
+    }
+
+    /// All endpoints that exchange tokens.
+    pub fn exchangers(&self) -> impl Iterator<Item = &Arc<Exchanger>> {
+        self.exchangers.values()
     }
 
     /// What passes no longer, if there is a list.
@@ -209,6 +221,18 @@ impl Auth {
         errors: &mut Vec<SettingsError>,
     ) -> Option<Arc<Authorizer>> {
         Self::named(&self.authorizers, ("external", "authorizers"), name, errors).cloned()
+    }
+
+    /// The endpoint that a route exchanges its tokens at.
+    pub(crate) fn exchanger(
+        &self,
+        name: &str,
+        errors: &mut Vec<SettingsError>,
+    ) -> Option<Arc<Exchanger>> {
+        let mut own = Vec::new();
+        let found = Self::named(&self.exchangers, ("exchange", "exchange"), name, &mut own);
+        errors.extend(own.into_iter().map(|error| error.under(["forward", "token"])));
+        found.cloned()
     }
 
     /// The issuer with this name.

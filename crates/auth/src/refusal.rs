@@ -4,6 +4,7 @@
 use http::{HeaderValue, header};
 use tidegate_core::{Denial, Reason};
 
+use crate::bearer::Shown;
 use crate::dpop;
 
 /// What every challenge says of the resource.
@@ -22,6 +23,14 @@ pub(crate) enum Scheme {
 }
 
 impl Scheme {
+    /// The scheme that a token came with.
+    pub(crate) const fn of(shown: Shown<'_>) -> Self {
+        match shown {
+            Shown::Dpop(_) => Self::Dpop,
+            Shown::Bearer(_) | Shown::Nothing => Self::Bearer,
+        }
+    }
+
     const fn name(self) -> &'static str {
         match self {
             Self::ApiKey => "ApiKey",

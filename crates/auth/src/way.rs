@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use tidegate_core::Request;
 
-use crate::access::{Need, Waited};
 use crate::api_keys::{self, ApiKeys};
 use crate::bearer::Shown;
 use crate::dpop::{Dpop, ProofError};
@@ -13,6 +12,7 @@ use crate::introspection::{Introspector, Question};
 use crate::issuer::{Checked, Issuer, TokenError};
 use crate::jose::{Token, sha256};
 use crate::json::Object;
+use crate::waited::{Need, Waited};
 
 /// A way, compiled.
 #[derive(Debug)]
@@ -143,7 +143,7 @@ impl Look<'_> {
             },
             (Some(Confirmation::Key(key)), Shown::Dpop(_)) => {
                 let digest = sha256(token.as_bytes());
-                let when = (self.caller.seconds(), !self.waited.for_authorizer);
+                let when = (self.caller.seconds(), !self.waited.proof_was_seen());
                 match self.dpop.check(self.request, &digest, &key, when) {
                     Ok(()) => Outcome::Known(who),
                     Err(error) => Outcome::BadProof(error),

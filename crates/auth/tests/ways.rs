@@ -13,7 +13,7 @@ use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 use tidegate_auth::identity::Certificate;
 use tidegate_auth::settings::{AccessSettings, AuthSettings};
-use tidegate_auth::{Access, Auth, Caller, Need, Permitted, Verdict, Waited, Word};
+use tidegate_auth::{Access, Answer, Auth, Caller, Need, Permitted, Verdict, Waited, Word};
 use tidegate_core::{Clock, Reason, Request};
 use tidegate_testkit::tokens::{Signer, encode, key_set};
 
@@ -341,7 +341,7 @@ fn a_policy_service_has_the_last_word() {
     assert_eq!(who.identity().subject.as_deref(), Some("ann"));
     let told = |word: Option<Word>| {
         let mut waited = Waited::default();
-        waited.note(&need, word);
+        waited.note(&need, word.map(Answer::Word));
         rig.ask(&head, None, &waited)
     };
     let word = |status: StatusCode, body: &str| {

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, header, response};
-use tidegate_auth::{Authenticated, Caller, Need, Permitted, Verdict as Access, Waited, Word};
+use tidegate_auth::{Answer, Authenticated, Caller, Need, Permitted, Verdict as Access, Waited};
 use tidegate_core::event::WafSummary;
 use tidegate_core::{Denial, Reason, Request};
 use tidegate_guard::rate::{Known, RATE_LIMIT, RATE_LIMIT_POLICY};
@@ -68,7 +68,7 @@ impl Waiting {
     }
 
     /// Goes on, whether the need was met or could not be. Nobody waits for the same thing twice,
-    /// so this ends. `word` is what a policy service said, if it was asked and answered.
+    /// so this ends. `answer` is what was said to this request alone.
     ///
     /// # Errors
     ///
@@ -77,10 +77,10 @@ impl Waiting {
         self,
         request: &Request<'_>,
         caller: &Caller<'_>,
-        word: Option<Word>,
+        answer: Option<Answer>,
     ) -> Result<Admission, Box<Refused>> {
         let Self { admitted, need, mut waited } = self;
-        waited.note(&need, word);
+        waited.note(&need, answer);
         admitted.find_out_who_asks(request, caller, waited)
     }
 }

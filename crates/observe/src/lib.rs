@@ -18,6 +18,6 @@ pub use access_log::{
 };
 pub use metrics::{
     AbortedConnection, AuditAnchor, AuditSample, BuildInfo, CONTENT_TYPE, EJECTION_CAUSES,
-    EndpointMetrics, InFlight, ListenerMetrics, Metrics, OpenConnection, RETRY_REASONS,
+    EndpointMetrics, Exchanged, InFlight, ListenerMetrics, Metrics, OpenConnection, RETRY_REASONS,
     RateLimitTable, RefusedConnection, RouteMetrics, TlsFailure, UpstreamMetrics, UpstreamState,
 };

@@ -127,12 +127,14 @@ impl Admin {
                 answer(StatusCode::OK, "application/yaml", config.snapshot.effective().into())
             }
             "/upstreams" => json_answer(StatusCode::OK, &self.upstreams()),
+            "/report/scopes" => self.edge.auth().report().answer(&self.edge),
             path if path.starts_with("/audit/") => {
                 audit::page(&self.edge, path.trim_start_matches("/audit/"))
             }
             _ => text(
                 StatusCode::NOT_FOUND,
-                "GET /healthz /readyz /metrics /config /upstreams /bans /audit/checkpoint, \
+                "GET /healthz /readyz /metrics /config /upstreams /bans /report/scopes \
+                 /audit/checkpoint, \
                  POST /reload /revoke /bans /audit/erase /upstreams/<name>/drain \
                  /upstreams/<name>/undrain, DELETE /bans\n",
             ),

@@ -258,6 +258,9 @@ impl Context {
         }
         let Some(arrival) = &self.arrival else { return };
         let edge = &arrival.edge;
+        if let Some(admitted) = &self.admitted {
+            edge.auth().report().passed(arrival, admitted);
+        }
         let found = self.admitted.as_ref().and_then(Admitted::waf_summary);
         let shadow = self.admitted.as_ref().and_then(Admitted::waf_shadow_summary);
         let refused = self.refused.as_ref();

@@ -35,6 +35,9 @@ use crate::{Protocols, upgrade};
 /// How often a drain looks whether the last connection is gone.
 const DRAIN_LOOK: Duration = Duration::from_millis(10);
 
+/// Why a process ends that handed over.
+pub(crate) const SUCCESSOR: &str = "successor";
+
 /// What the process can be told.
 pub(crate) enum Command {
     /// Load the configuration again; the sender is told how it went.
@@ -108,7 +111,7 @@ impl Process {
                 signal = signals.next() => signal,
             };
             if matches!(signal, Signal::Upgrade | Signal::Drain | Signal::Stop) {
-                self.save_bans();
+                self.save();
             }
             match signal {
                 Signal::Reload => drop(self.reload(&By::Signal("SIGHUP"))),
@@ -117,7 +120,7 @@ impl Process {
                     if upgrade::hand_over(&self.listeners, self.admin.as_ref()).await {
                         let edge = self.protocols.edge().clone();
                         tokio::spawn(async move { edge.audit_release().await });
-                        return self.drain(&mut signals, "successor").await;
+                        return self.drain(&mut signals, SUCCESSOR).await;
                     }
                 }
                 Signal::Drain => {
@@ -131,9 +134,12 @@ impl Process {
     }
 
     /// Writes the last changes: from now on the file may be a successor's.
-    fn save_bans(&self) {
+    fn save(&self) {
         let edge = self.protocols.edge();
-        tokio::task::block_in_place(|| edge.ban_file().save(edge.live().snapshot.bans()));
+        tokio::task::block_in_place(|| {
+            edge.ban_file().save(edge.live().snapshot.bans());
+            edge.auth().report().save(edge);
+        });
     }
 
     /// Loads the configuration again, all or nothing.

@@ -252,7 +252,12 @@ async fn run(options: ServeOptions, start: Start) -> Result<(), ServeError> {
     }
     let ended = process.live(orders).await;
     edge.access_log().flush();
-    tokio::task::block_in_place(|| edge.audit_stop(ended.why));
+    tokio::task::block_in_place(|| {
+        if ended.why != life::SUCCESSOR {
+            edge.auth().report().save(&edge);
+        }
+        edge.audit_stop(ended.why);
+    });
     ended.anchors.finish(&edge, &ended.outbound).await;
     Ok(())
 }

@@ -65,6 +65,9 @@ pub(crate) enum Command {
     /// List, explain, add and lift bans of a running Tidegate
     #[command(subcommand)]
     Bans(BansCommand),
+    /// Tell what a running Tidegate recorded
+    #[command(subcommand)]
+    Report(ReportCommand),
     /// Start in front of a bundled origin, and print what to try
     Demo(DemoArgs),
     /// Try requests on the web application firewall, without a server
@@ -156,6 +159,23 @@ pub(crate) enum BansCommand {
     Lift {
         /// As it was banned
         network: String,
+        #[command(flatten)]
+        admin: AdminArgs,
+    },
+}
+
+/// `tidegate report`
+#[derive(Debug, Subcommand)]
+pub(crate) enum ReportCommand {
+    /// Which scopes clients were granted, which they used and where; which each route needs, and
+    /// who passed with them
+    Scopes {
+        /// Only what nobody used: scopes of clients, and scopes that routes need
+        #[arg(long)]
+        unused: bool,
+        /// All that is known, as JSON
+        #[arg(long, conflicts_with = "unused")]
+        json: bool,
         #[command(flatten)]
         admin: AdminArgs,
     },

@@ -10,6 +10,7 @@ use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::claims::{AllOrAny, ClaimSettings, Names};
+use super::exchange::TokenPassing;
 use super::others::MtlsSettings;
 
 /// Who may pass: everybody (`none`), or who shows what is required.
@@ -105,19 +106,10 @@ pub struct ForwardSettings {
     /// Fields and the claim that each carries; `subject`, `client`, `scopes`, `roles` and
     /// `provider` stand for what was made of the claims. Default: none.
     pub headers: BTreeMap<String, String>,
-    /// Whether the credential goes upstream: `drop` or `keep`. Default: `drop`.
+    /// What becomes of the credential: `drop`, `keep` (the upstream gets it as it came), or
+    /// `{ exchange: <name> }` (the upstream gets another token, by `auth.exchange`). Default:
+    /// `drop`.
     pub token: TokenPassing,
-}
-
-/// What becomes of the credential.
-#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq)]
-#[serde(rename_all = "snake_case")]
-pub enum TokenPassing {
-    /// It ends here.
-    #[default]
-    Drop,
-    /// The upstream gets it as it came.
-    Keep,
 }
 
 impl AccessSettings {

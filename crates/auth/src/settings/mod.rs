@@ -3,8 +3,10 @@
 
 mod access;
 mod claims;
+mod exchange;
 mod issuer;
 mod others;
+mod report;
 
 use std::collections::BTreeMap;
 
@@ -13,14 +15,16 @@ use serde::Deserialize;
 use tidegate_core::Secret;
 
 pub use self::access::{
-    AccessSettings, DemandSettings, ForwardSettings, RequireSettings, TokenPassing, WaySettings,
+    AccessSettings, DemandSettings, ForwardSettings, RequireSettings, WaySettings,
 };
 pub use self::claims::{AllOrAny, ClaimSettings, Names};
+pub use self::exchange::{ClientAuth, ExchangeSettings, TokenKind, TokenPassing};
 pub use self::issuer::{ClaimNames, IssuerSettings, KeySource};
 pub use self::others::{
     ApiKeySettings, AuthorizerSettings, Dialect, DpopSettings, IntrospectionSettings, MtlsSettings,
     RevocationSettings,
 };
+pub use self::report::ReportSettings;
 
 /// Who vouches for clients. Once a provider stands here, every route says by `auth` who may pass,
 /// if only `auth: none`. A reload applies it.
@@ -35,10 +39,16 @@ pub struct AuthSettings {
     pub api_keys: BTreeMap<String, ApiKeySettings>,
     /// Policy services that have a say, by name.
     pub authorizers: BTreeMap<String, AuthorizerSettings>,
+    /// Endpoints that give a token for the upstream in exchange for the caller's (RFC 8693), by
+    /// name.
+    pub exchange: BTreeMap<String, ExchangeSettings>,
     /// Proofs that a token is its sender's (RFC 9449).
     pub dpop: DpopSettings,
     /// Tokens, subjects and clients that pass no longer. Default: none.
     pub revocations: Option<RevocationSettings>,
+    /// Which scopes clients were granted, and which they used, for `tidegate report scopes`.
+    /// Default: not recorded.
+    pub report: Option<ReportSettings>,
     /// How the access log names subjects: `hashed` (by a keyed hash), `plain` or `off`. Default:
     /// `hashed`.
     pub log_subject: LogSubject,

@@ -9,9 +9,11 @@ use super::tree::{Node, Value};
 const FILES: &[&[&str]] = &[
     &["auth", "api_keys", "*", "file"],
     &["auth", "authorizers", "*", "ca"],
+    &["auth", "exchange", "*", "ca"],
     &["auth", "introspection", "*", "ca"],
     &["auth", "issuers", "*", "ca"],
     &["auth", "issuers", "*", "keys", "file"],
+    &["auth", "report", "file"],
     &["auth", "revocations", "file"],
     &["listeners", "*", "tls", "cert"],
     &["listeners", "*", "tls", "key"],

@@ -188,8 +188,10 @@ fn auth(
 ) -> Arc<Auth> {
     let (mut own, settings) = (Vec::new(), &config.settings);
     let auth = Auth::compile(&settings.auth, previous.map(|before| &*before.auth), &mut own);
-    for name in settings.auth.introspection.keys() {
-        let path = ["auth", "introspection", name, "client_secret"];
+    let endpoints = settings.auth.introspection.keys().map(|name| ("introspection", name));
+    let exchangers = settings.auth.exchange.keys().map(|name| ("exchange", name));
+    for (section, name) in endpoints.chain(exchangers) {
+        let path = ["auth", section, name, "client_secret"];
         if !config.is_secret(&path) {
             let error = SettingsError::new(path, "a secret stands in the configuration");
             errors.push(error.with_hint("write `${env:NAME}` or `${file:path}`"));

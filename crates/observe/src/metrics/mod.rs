@@ -32,6 +32,7 @@ use tidegate_core::{Event, Notice};
 
 pub use self::audit::{AuditAnchor, AuditSample};
 use self::auth::Auth;
+pub use self::auth::Exchanged;
 pub use self::ejections::EJECTION_CAUSES;
 use self::family::{Families, histogram};
 use self::listeners::EarlyEnds;
@@ -203,6 +204,11 @@ impl Metrics {
     /// Counts a fetch of an issuer's keys.
     pub fn keys_fetched(&self, issuer: &str, succeeded: bool) {
         self.inner.auth.keys_fetched(issuer, succeeded);
+    }
+
+    /// Counts a call for a token in exchange for another one.
+    pub fn token_exchanged(&self, exchange: &str, result: Exchanged) {
+        self.inner.auth.exchanged(exchange, result);
     }
 
     /// Says how full the rate limits' tables are; call it before [`Metrics::render`].

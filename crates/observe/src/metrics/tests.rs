@@ -316,6 +316,7 @@ fn everything() -> Metrics {
     waf.exceeded = Some("work");
     metrics.record(&Event { waf: Some(&waf), ..event() }, &route, Some(&upstream));
     metrics.keys_fetched("corp", true);
+    metrics.token_exchanged("corp", Exchanged::Issued);
     listener.tls_handshake_failed(TlsFailure::Protocol);
     listener.set_certificates(vec![("a\"b\\c\nd".to_owned(), UNIX_EPOCH + Duration::from_secs(1))]);
     metrics.set_rate_limit_tables(vec![RateLimitTable {

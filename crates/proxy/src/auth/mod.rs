@@ -4,9 +4,12 @@
 
 pub(crate) mod admin;
 mod authorize;
+mod exchange;
 mod files;
 mod introspect;
 mod keys;
+pub(crate) mod report;
+mod running;
 mod trust;
 
 use std::collections::HashMap;
@@ -15,16 +18,18 @@ use std::time::SystemTime;
 
 use http::Method;
 use parking_lot::Mutex;
-use tidegate_auth::{Caller, Need, Word};
+use tidegate_auth::{Answer, Caller, Need};
 use tidegate_core::Request;
 use tidegate_engine::pipeline::{Admission, Refused};
 use tidegate_engine::{Admitted, Snapshot};
 use tokio::task::AbortHandle;
 
 use self::authorize::authorize;
+use self::exchange::Exchanges;
 pub(crate) use self::files::watch;
 use self::introspect::Questions;
 use self::keys::KeyKeeper;
+use self::report::Reporting;
 pub(crate) use self::trust::Trusts;
 use crate::context::Arrival;
 use crate::edge::Edge;
@@ -35,6 +40,8 @@ pub(crate) struct AuthServices {
     outbound: Arc<Outbound>,
     keepers: Mutex<HashMap<String, Running>>,
     questions: Questions,
+    exchanges: Exchanges,
+    report: Reporting,
 }
 
 /// A keeper of keys and its task, which ends with it.
@@ -55,12 +62,15 @@ impl AuthServices {
             outbound: Arc::new(Outbound::new()),
             keepers: Mutex::default(),
             questions: Questions::default(),
+            exchanges: Exchanges::default(),
+            report: Reporting::default(),
         }
     }
 
     /// Gives every issuer whose keys are elsewhere a task that fetches them; one that did not
     /// change keeps its own.
     pub(crate) fn attend(&self, snapshot: &Snapshot, trusts: &Trusts, edge: &Arc<Edge>) {
+        self.report.attend(snapshot, edge);
         let mut keepers = self.keepers.lock();
         let issuers = snapshot.auth().issuers().filter(|issuer| !issuer.is_fixed());
         let wanted: HashMap<&str, _> = issuers.map(|issuer| (&**issuer.name(), issuer)).collect();
@@ -80,17 +90,28 @@ impl AuthServices {
         }
     }
 
+    /// The report of scopes.
+    pub(crate) fn report(&self) -> &Reporting {
+        &self.report
+    }
+
     fn keeper(&self, issuer: &str) -> Option<Arc<KeyKeeper>> {
         self.keepers.lock().get(issuer).map(|running| Arc::clone(&running.keeper))
     }
 
     /// Gets what is needed; whether it came shows when the request is asked about again. Returned
-    /// is what a policy service said.
-    async fn meet(&self, need: &Need, request: &Request<'_>, arrival: &Arrival) -> Option<Word> {
+    /// is what was said to this request alone.
+    async fn meet(&self, need: &Need, request: &Request<'_>, arrival: &Arrival) -> Option<Answer> {
         match need {
             Need::Authorize(authorizer, who) => {
                 let trust = arrival.live.trusts.of(authorizer.settings().ca.as_deref());
-                authorize(&self.outbound, trust, authorizer, request, who).await
+                let word = authorize(&self.outbound, trust, authorizer, request, who).await;
+                word.map(Answer::Word)
+            }
+            Need::Exchange(trade) => {
+                let trust = arrival.live.trusts.of(trade.exchanger.settings().ca.as_deref());
+                let traded = self.exchanges.ask(trade, trust, &self.outbound, &arrival.edge);
+                traded.await.map(Answer::Traded)
             }
             Need::Introspect(question) => {
                 let trust = arrival.live.trusts.of(question.introspector.settings().ca.as_deref());
@@ -123,8 +144,8 @@ pub(crate) async fn settle(
             Admission::Admitted(admitted) => return Ok(admitted),
             Admission::Waiting(waiting) => {
                 let met = Box::pin(arrival.edge.auth().meet(waiting.need(), request, arrival));
-                let word = met.await;
-                admission = waiting.resume(request, &arrival.caller(), word)?;
+                let answer = met.await;
+                admission = waiting.resume(request, &arrival.caller(), answer)?;
             }
         }
     }

@@ -29,7 +29,9 @@ impl Trusts {
             auth.introspectors().map(|one| ("introspection", one.name(), &one.settings().ca));
         let services =
             auth.authorizers().map(|one| ("authorizers", one.name(), &one.settings().ca));
-        for (section, name, path) in issuers.chain(endpoints).chain(services) {
+        let exchangers = auth.exchangers().map(|one| ("exchange", one.name(), &one.settings().ca));
+        let all = issuers.chain(endpoints).chain(services).chain(exchangers);
+        for (section, name, path) in all {
             let Some(path) = path else { continue };
             match load(path) {
                 Ok(trust) => drop(loaded.insert(path.clone(), trust)),

@@ -7,6 +7,7 @@ mod check;
 mod completions;
 mod demo;
 mod reload;
+mod report;
 mod run;
 mod schema;
 mod version;
@@ -31,6 +32,7 @@ pub(crate) fn execute(command: Command) -> Result<ExitCode> {
         Command::Completions(args) => completions::execute(&args),
         Command::Demo(args) => demo::execute(&args),
         Command::Reload(args) => reload::execute(&args),
+        Command::Report(command) => report::execute(&command),
         Command::Run(args) => run::execute(&args),
         Command::Schema => schema::execute(),
         Command::Version => version::execute(),

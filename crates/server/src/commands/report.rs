@@ -1,0 +1,240 @@
+//! `tidegate report`: what a running Tidegate recorded, as text or JSON.
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+use super::admin_client::ask;
+use crate::cli::ReportCommand;
+use crate::terminal;
+
+/// More of those who passed with a scope are only counted; JSON has them all.
+const MAX_NAMED: usize = 5;
+
+pub(crate) fn execute(command: &ReportCommand) -> Result<ExitCode> {
+    let ReportCommand::Scopes { unused, json, admin } = command;
+    let answer = ask(admin, "GET", "/report/scopes")?;
+    if *json || !answer.is_success() {
+        return answer.print("no report");
+    }
+    let report: Value = serde_json::from_str(&answer.body).context("the answer is not JSON")?;
+    let mut text = String::new();
+    clients(&mut text, &report, *unused);
+    routes(&mut text, &report, *unused);
+    left_out(&mut text, &report);
+    terminal::say(text.trim_end())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A line for each scope of each client: used how often and where, or not.
+fn clients(out: &mut String, report: &Value, unused: bool) {
+    line(out, format_args!("clients, since {}", date(report, "since")));
+    for client in list(report, "clients") {
+        if unused && list(client, "unused").is_empty() {
+            continue;
+        }
+        let name = format!("{}/{}", text(client, "provider"), text(client, "client"));
+        let (passes, last) = (number(client, "passes"), date(client, "last"));
+        line(out, format_args!("  {name}  {passes} passes, last {last}"));
+        for scope in list(client, "scopes") {
+            let (scope_name, elsewhere) = (text(scope, "scope"), number(scope, "elsewhere"));
+            let routes = list(scope, "routes");
+            if routes.is_empty() && elsewhere == 0 {
+                let since = scope.get("granted").map(|granted| date(granted, "first"));
+                let since = since.unwrap_or_default();
+                line(out, format_args!("    {scope_name:<24} unused, granted since {since}"));
+            } else if !unused {
+                let used = scope.get("used").unwrap_or(&Value::Null);
+                let names: Vec<&str> = routes.iter().map(|route| text(route, "route")).collect();
+                let more = if elsewhere > 0 { ", and others" } else { "" };
+                line(
+                    out,
+                    format_args!(
+                        "    {scope_name:<24} {} uses from {} to {} on {}{more}",
+                        number(used, "passes") + elsewhere,
+                        date(used, "first"),
+                        date(used, "last"),
+                        names.join(", "),
+                    ),
+                );
+            }
+        }
+    }
+}
+
+/// For each route what it needs, and who passed with it.
+fn routes(out: &mut String, report: &Value, unused: bool) {
+    line(out, format_args!("routes"));
+    for route in list(report, "routes") {
+        let never: Vec<&str> = list(route, "never").iter().filter_map(Value::as_str).collect();
+        if unused && never.is_empty() {
+            continue;
+        }
+        let gone = route.get("gone").is_some();
+        let what = if gone { "is gone".to_owned() } else { needs(route) };
+        line(out, format_args!("  {}  {what}", text(route, "route")));
+        for scope in list(route, "passed").iter().filter(|_| !unused) {
+            let clients = list(scope, "clients");
+            let named = clients.iter().take(MAX_NAMED).map(|client| {
+                let (provider, name) = (text(client, "provider"), text(client, "client"));
+                format!("{provider}/{name} ({})", number(client, "passes"))
+            });
+            let mut named = named.collect::<Vec<_>>().join(", ");
+            if let more @ 1.. = clients.len().saturating_sub(MAX_NAMED) {
+                named.push_str(&format!(", and {more} more"));
+            }
+            line(out, format_args!("    {:<24} {named}", text(scope, "scope")));
+        }
+        for scope in never {
+            line(out, format_args!("    {scope:<24} nobody passed with it"));
+        }
+    }
+}
+
+fn needs(route: &Value) -> String {
+    let each = list(route, "needs").iter().filter_map(|needs| {
+        let names =
+            |key| -> Vec<&str> { list(needs, key).iter().filter_map(Value::as_str).collect() };
+        let (all, any) = (names("all"), names("any"));
+        let mut wanted = Vec::new();
+        if !all.is_empty() {
+            wanted.push(all.join(" and "));
+        }
+        if !any.is_empty() {
+            wanted.push(format!("one of {}", any.join(", ")));
+        }
+        let method = text(needs, "method");
+        let prefix = if method == "*" { String::new() } else { format!("{method} ") };
+        (!wanted.is_empty()).then(|| format!("{prefix}needs {}", wanted.join(" and ")))
+    });
+    let each: Vec<String> = each.collect();
+    if each.is_empty() { "needs no scope".to_owned() } else { each.join("; ") }
+}
+
+/// What is missing above, which makes 'unused' and 'nobody' uncertain.
+fn left_out(out: &mut String, report: &Value) {
+    let missing = report.get("left_out").unwrap_or(&Value::Null);
+    let kinds = [
+        ("passes", "passes came too fast to be noted"),
+        ("of_clients", "passes of clients beyond `max_clients`"),
+        ("of_scopes", "passes with scopes beyond `max_scopes` or `max_entries`"),
+        ("of_routes", "uses on routes beyond `max_routes` or `max_entries`"),
+    ];
+    for (key, what) in kinds {
+        if let passes @ 1.. = number(missing, key) {
+            line(out, format_args!("left out: {passes} {what}"));
+        }
+    }
+}
+
+fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
+    out.push_str(&format!("{text}\n"));
+}
+
+fn list<'v>(value: &'v Value, key: &str) -> &'v [Value] {
+    value.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+fn text<'v>(value: &'v Value, key: &str) -> &'v str {
+    value.get(key).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn number(value: &Value, key: &str) -> u64 {
+    value.get(key).and_then(Value::as_u64).unwrap_or_default()
+}
+
+/// The day and minute in UTC of a number of seconds since 1970.
+fn date(value: &Value, key: &str) -> String {
+    let seconds = number(value, key);
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    // Days since 1 March of the year 0, in eras of 400 years (proleptic Gregorian calendar).
+    let days = days + 719_468;
+    let (era, of_era) = (days / 146_097, days % 146_097);
+    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let month = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = year + era * 400 + u64::from(month <= 2);
+    format!("{year}-{month:02}-{day:02} {:02}:{:02}", rest / 3_600, rest % 3_600 / 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(seconds: u64, expected: &str) {
+        assert_eq!(date(&json!({ "at": seconds }), "at"), expected);
+    }
+
+    #[test]
+    fn dates_are_read_by_people() {
+        check(0, "1970-01-01 00:00");
+        check(951_782_400, "2000-02-29 00:00");
+        check(1_798_761_599, "2026-12-31 23:59");
+        check(4_107_542_400, "2100-03-01 00:00");
+    }
+
+    fn report() -> Value {
+        let times = json!({ "first": 0, "last": 60, "passes": 3 });
+        let with = |mut value: Value| {
+            for (name, time) in times.as_object().into_iter().flatten() {
+                value[name] = time.clone();
+            }
+            value
+        };
+        let used = json!({
+            "scope": "pay:read", "granted": times, "used": times, "elsewhere": 0,
+            "routes": [with(json!({ "route": "money" }))],
+        });
+        let unused = json!({
+            "scope": "pay:admin", "granted": times, "used": null, "elsewhere": 0, "routes": [],
+        });
+        let client = with(json!({
+            "provider": "corp", "client": "shop", "scopes": [used, unused], "unused": ["pay:admin"],
+        }));
+        let who = with(json!({ "provider": "corp", "client": "shop" }));
+        let money = json!({
+            "route": "money", "never": ["pay:write"],
+            "needs": [
+                { "method": "*", "all": ["pay:read"], "any": [] },
+                { "method": "POST", "all": [], "any": ["pay:write", "pay:admin"] },
+            ],
+            "passed": [{ "scope": "pay:read", "clients": [who] }],
+        });
+        json!({
+            "since": 0, "clients": [client], "routes": [money],
+            "left_out": { "passes": 0, "of_clients": 7, "of_scopes": 0, "of_routes": 0 },
+        })
+    }
+
+    #[test]
+    fn it_tells_what_was_used_and_what_not() {
+        let told = |unused| {
+            let mut text = String::new();
+            clients(&mut text, &report(), unused);
+            routes(&mut text, &report(), unused);
+            left_out(&mut text, &report());
+            text
+        };
+        assert_eq!(
+            told(false),
+            "\
+clients, since 1970-01-01 00:00
+  corp/shop  3 passes, last 1970-01-01 00:01
+    pay:read                 3 uses from 1970-01-01 00:00 to 1970-01-01 00:01 on money
+    pay:admin                unused, granted since 1970-01-01 00:00
+routes
+  money  needs pay:read; POST needs one of pay:write, pay:admin
+    pay:read                 corp/shop (3)
+    pay:write                nobody passed with it
+left out: 7 passes of clients beyond `max_clients`
+"
+        );
+        assert!(!told(true).contains("pay:read  ") && told(true).contains("pay:admin  "));
+    }
+}
