@@ -11,12 +11,18 @@ use crate::event::WafSummary;
 pub fn members(line: &mut Object<'_>, event: &Event<'_>) {
     write_request(line, event);
     write_answer(line, event);
-    if let Some(identity) = event.identity {
-        line.object("auth", |object| {
-            object.text("method", identity.method);
-            object.text("provider", &identity.provider);
-            object.text_if_any("subject", identity.subject.as_deref());
-            object.text_if_any("client", identity.client.as_deref());
+    write_findings(line, event);
+}
+
+/// Who asked, what the firewall found, and what would have been refused.
+pub fn write_findings(line: &mut Object<'_>, event: &Event<'_>) {
+    if event.identity.is_some() || event.credential.is_some() {
+        line.object("auth", |object| write_identity(object, event));
+    }
+    if let Some(applied) = event.measure {
+        line.object("measure", |object| {
+            object.text("name", applied.measure.name());
+            object.text("rule", applied.rule);
         });
     }
     if let Some(waf) = event.waf {
@@ -30,14 +36,35 @@ pub fn members(line: &mut Object<'_>, event: &Event<'_>) {
     }
 }
 
+fn write_identity(object: &mut Object<'_>, event: &Event<'_>) {
+    if let Some(identity) = event.identity {
+        object.text("method", identity.method);
+        object.text("provider", &identity.provider);
+        object.text_if_any("subject", identity.subject.as_deref());
+        object.text_if_any("client", identity.client.as_deref());
+    }
+    object.text_if_any("credential", event.credential);
+}
+
 fn write_request(line: &mut Object<'_>, event: &Event<'_>) {
     line.text("request_id", event.request_id);
     line.text_if_any("trace_id", event.trace_id);
+    line.text_if_any("span_id", event.span_id);
     line.text("listener", event.listener);
     line.address("client", event.client);
     line.socket("peer", event.peer);
     line.text("scheme", event.scheme);
+    if let Some(server) = event.server {
+        line.socket("server", server);
+    }
+    line.text_if_any("country", event.country);
+    if let Some(asn) = event.asn {
+        line.number("asn", asn);
+    }
     line.text_if_any("tls", event.tls);
+    line.text_if_any("tls_cipher", event.tls_cipher);
+    line.text_if_any("tls_server_name", event.tls_server_name);
+    line.text_if_any("client_certificate", event.client_certificate);
     line.text("protocol", protocol(event.version));
     line.text_if_any("method", event.method.map(http::Method::as_str));
     if !event.host.is_empty() {
@@ -56,7 +83,8 @@ fn write_request(line: &mut Object<'_>, event: &Event<'_>) {
     }
 }
 
-fn write_answer(line: &mut Object<'_>, event: &Event<'_>) {
+/// What became of it.
+pub fn write_answer(line: &mut Object<'_>, event: &Event<'_>) {
     line.text_if_any("route", event.route);
     line.text_if_any("upstream", event.upstream);
     if let Some(endpoint) = event.endpoint {
@@ -98,7 +126,8 @@ fn write_shadow(object: &mut Object<'_>, shadow: &WafSummary) {
     write_found(object, shadow);
 }
 
-fn write_found(object: &mut Object<'_>, waf: &WafSummary) {
+/// What rules found, with secrets masked.
+pub fn write_found(object: &mut Object<'_>, waf: &WafSummary) {
     object.text_if_any("exceeded", waf.exceeded);
     if let Some(rule) = waf.decided_by {
         object.number("decided_by", rule);

@@ -74,6 +74,11 @@ impl<'a> Object<'a> {
         self.out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
     }
 
+    /// A whole number as text.
+    pub fn digits(&mut self, name: &str, value: impl itoa::Integer) {
+        self.text(name, itoa::Buffer::new().format(value));
+    }
+
     /// `true` or `false`.
     pub fn boolean(&mut self, name: &str, value: bool) {
         self.name(name);

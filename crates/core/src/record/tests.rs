@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use super::event::members;
 use super::json::Object;
 use super::*;
-use crate::event::{Identity, WafMatch, WafSummary};
-use crate::{Event, Reason};
+use crate::event::{Applied, Identity, WafMatch, WafSummary};
+use crate::{Event, Measure, Reason};
 
 /// An ordinary event for tests to change.
 fn event() -> Event<'static> {
@@ -104,6 +104,15 @@ fn with_full_event<R>(test: impl FnOnce(&Event<'_>) -> R) -> R {
     };
     test(&Event {
         identity: Some(&identity),
+        credential: Some("5e8848"),
+        measure: Some(Applied { measure: Measure::Tarpit, rule: "scanners" }),
+        server: Some(SocketAddr::from((Ipv6Addr::LOCALHOST, 443))),
+        country: Some("DE"),
+        asn: Some(64_500),
+        tls_cipher: Some("TLS_AES_128_GCM_SHA256"),
+        tls_server_name: Some("api.example.com"),
+        client_certificate: Some("c0ffee"),
+        span_id: Some("00f067aa0ba902b7"),
         client: IpAddr::V6(Ipv6Addr::LOCALHOST),
         peer: SocketAddr::from((Ipv6Addr::LOCALHOST, 1)),
         query: Some("id=1&token=hidden&pin=hidden"),

@@ -5,10 +5,17 @@
 //! it. Encoding does no I/O, keeps no state and fails on nothing that a client can send; what the
 //! access log masks is masked here too, since both write with `tidegate_core::record`.
 
+mod cef;
+mod ecs;
 mod json;
+mod leef;
+mod ocsf;
+mod outcome;
+mod text;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tidegate_core::event::WafMatch;
 use tidegate_core::{Event, Notice};
 
 /// How a record looks.
@@ -63,11 +70,35 @@ impl Format {
 
     /// Appends one request's record.
     pub fn event(self, out: &mut Vec<u8>, node: &Node, event: &Event<'_>) {
-        json::event(out, node, event);
+        match self {
+            Self::Cef => cef::event(out, node, event),
+            Self::Ecs => ecs::event(out, node, event),
+            Self::Json => json::event(out, node, event),
+            Self::Leef => leef::event(out, node, event),
+            Self::Ocsf => ocsf::event(out, node, event),
+        }
     }
 
     /// Appends one notice's record.
     pub fn notice(self, out: &mut Vec<u8>, node: &Node, notice: &Notice) {
-        json::notice(out, node, notice);
+        match self {
+            Self::Cef => cef::notice(out, node, notice),
+            Self::Ecs => ecs::notice(out, node, notice),
+            Self::Json => json::notice(out, node, notice),
+            Self::Leef => leef::notice(out, node, notice),
+            Self::Ocsf => ocsf::notice(out, node, notice),
+        }
     }
 }
+
+/// The firewall's match that says most: the rule that decided, or the one with the highest score.
+fn decisive<'e>(event: &Event<'e>) -> Option<&'e WafMatch> {
+    let waf = event.waf?;
+    let decided = waf.matches.iter().find(|found| Some(found.rule) == waf.decided_by);
+    decided.or_else(|| waf.matches.iter().rev().max_by_key(|found| found.score))
+}
+
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod tests;
