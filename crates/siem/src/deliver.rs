@@ -9,7 +9,7 @@ use crate::record::Record;
 /// Sends records somewhere. One task owns it and calls it again and again; it may keep a
 /// connection. A call may be given up at any time, and the same records come again.
 #[async_trait]
-pub trait Deliver: Send + 'static {
+pub trait Deliver: Send + Sync + 'static {
     /// Sends a batch of at least one record, and returns when the receiver has taken it, as far as
     /// its protocol says so.
     ///

@@ -1,0 +1,268 @@
+//! All sinks of the running process: what happens is told to each that wants it.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tidegate_core::notice::{Notice, NoticeKind};
+use tidegate_core::{Clock, Event};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::compile::{Compiled, SinkSet};
+use crate::formats::{Format, Node};
+use crate::gate::Gate;
+use crate::http::HttpClient;
+use crate::pipe::Pipe;
+use crate::record::{Draft, REQUEST};
+use crate::sinks;
+use crate::stats::{Dropped, SinkSample};
+
+/// What a reload takes out of the configuration has this long to send what waits.
+const LAST_WISH: Duration = Duration::from_secs(5);
+
+/// So many notices of sinks may wait to be told.
+const NOTICES: usize = 64;
+
+/// What sinks need from the process.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// Who tells.
+    pub node: Node,
+    /// Makes calls for sinks over HTTP.
+    pub client: Arc<dyn HttpClient>,
+    /// The time.
+    pub clock: Clock,
+    /// A random number that no other process has.
+    pub seed: u64,
+}
+
+/// All sinks of the running process.
+pub struct Sinks {
+    surroundings: Surroundings,
+    running: ArcSwap<Vec<Arc<Running>>>,
+    /// Counts the pipes, so that each has an origin of its own.
+    started: Mutex<u64>,
+    leaving: Mutex<Vec<JoinHandle<()>>>,
+    notices: mpsc::Sender<Notice>,
+}
+
+struct Running {
+    compiled: Arc<Compiled>,
+    gate: Gate,
+    pipe: Arc<Pipe>,
+}
+
+thread_local! {
+    /// What is encoded, and in which formats it was already.
+    static ENCODED: RefCell<Vec<(Format, Bytes)>> = const { RefCell::new(Vec::new()) };
+    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A buffer that was needed once for something long is given back.
+const KEPT: usize = 64 << 10;
+
+impl Sinks {
+    /// Starts sinks; call it inside a runtime. What they have to tell themselves comes out of the
+    /// receiver. A sink that cannot be started is told there too, and is tried again by the next
+    /// [`Sinks::apply`].
+    #[must_use]
+    pub fn start(set: &SinkSet, surroundings: Surroundings) -> (Self, mpsc::Receiver<Notice>) {
+        let (notices, told) = mpsc::channel(NOTICES);
+        let sinks = Self {
+            surroundings,
+            running: ArcSwap::default(),
+            started: Mutex::new(0),
+            leaving: Mutex::default(),
+            notices,
+        };
+        sinks.apply(set);
+        (sinks, told)
+    }
+
+    /// Puts other sinks in force. Those that did not change are not touched; those that changed
+    /// keep what waits; those that are gone have a few seconds to send what waits.
+    pub fn apply(&self, set: &SinkSet) {
+        let before = self.running.load_full();
+        let mut kept = Vec::new();
+        let mut after = Vec::new();
+        for compiled in &set.sinks {
+            let same = |running: &&Arc<Running>| running.compiled.name == compiled.name;
+            let old = before.iter().find(same);
+            match old.map(|old| (old, old.compiled.shares_spool(compiled))) {
+                Some((old, _)) if old.compiled == *compiled => {
+                    kept.push(Arc::clone(&compiled.name));
+                    after.push(Arc::clone(old));
+                }
+                Some((old, true)) => {
+                    kept.push(Arc::clone(&compiled.name));
+                    let max = compiled.settings.spool.as_ref().map(|spool| spool.max.0);
+                    let sink = sinks::make(compiled, &self.surroundings);
+                    old.pipe.change(&compiled.options(), max, sink);
+                    after.push(Arc::new(Running::new(compiled, Arc::clone(&old.pipe))));
+                }
+                _ => after.extend(self.begin(compiled)),
+            }
+        }
+        self.running.store(Arc::new(after));
+        let gone = before.iter().filter(|old| !kept.contains(&old.compiled.name));
+        let mut leaving = self.leaving.lock();
+        leaving.retain(|task| !task.is_finished());
+        for old in gone {
+            let pipe = Arc::clone(&old.pipe);
+            leaving.push(tokio::spawn(async move {
+                pipe.finish(LAST_WISH, Dropped::Removed).await;
+            }));
+        }
+    }
+
+    fn begin(&self, compiled: &Arc<Compiled>) -> Option<Arc<Running>> {
+        let mut started = self.started.lock();
+        *started += 1;
+        let origin = self.surroundings.seed.wrapping_add(*started);
+        drop(started);
+        let spool = compiled.settings.spool.as_ref().map(|spool| (&*spool.path, spool.max.0));
+        let sink = sinks::make(compiled, &self.surroundings);
+        let rest = (self.notices.clone(), self.surroundings.clock.clone());
+        match Pipe::start(&compiled.options(), origin, spool, sink, rest) {
+            Ok(pipe) => Some(Arc::new(Running::new(compiled, Arc::new(pipe)))),
+            Err(error) => {
+                let summary = format!("the sink {} cannot be started", compiled.name);
+                let now = self.surroundings.clock.wall();
+                let mut notice = Notice::new(now, NoticeKind::SinkFailing, summary);
+                notice.details.push(("sink", (&*compiled.name).into()));
+                notice.details.push(("error", error.to_string().into()));
+                let (Ok(()) | Err(_)) = self.notices.try_send(notice);
+                None
+            }
+        }
+    }
+
+    /// Tells the sinks what became of a request.
+    pub fn event(&self, event: &Event<'_>) {
+        let running = self.running.load();
+        let node = &self.surroundings.node;
+        let encode = |format: Format, out: &mut Vec<u8>| format.event(out, node, event);
+        tell(running.iter().filter(|sink| sink.gate.takes(event)), encode, |body| Draft {
+            time: event.time,
+            severity: event.severity(),
+            kind: REQUEST,
+            body,
+        });
+    }
+
+    /// Tells the sinks a notice. A sink is not told of its own failures.
+    pub fn notice(&self, notice: &Notice) {
+        let running = self.running.load();
+        let node = &self.surroundings.node;
+        let encode = |format: Format, out: &mut Vec<u8>| format.notice(out, node, notice);
+        let wants = |sink: &&Arc<Running>| {
+            sink.gate.takes_notice(notice) && !is_about(notice, &sink.compiled.name)
+        };
+        tell(running.iter().filter(wants), encode, |body| Draft {
+            time: notice.time,
+            severity: notice.severity,
+            kind: notice.kind.code(),
+            body,
+        });
+    }
+
+    /// Has files opened anew, after a rotation by others.
+    pub fn reopen(&self) {
+        self.running.load().iter().for_each(|sink| sink.pipe.reopen());
+    }
+
+    /// How each sink is.
+    #[must_use]
+    pub fn samples(&self) -> Vec<SinkSample> {
+        let now = self.surroundings.clock.wall();
+        self.running.load().iter().map(|sink| sink.pipe.sample(now)).collect()
+    }
+
+    /// Sends what waits, and ends; what is not sent within the time stays in spools or is lost.
+    pub async fn finish(&self, within: Duration) {
+        let running = self.running.load_full();
+        let mut tasks = std::mem::take(&mut *self.leaving.lock());
+        for sink in running.iter() {
+            let pipe = Arc::clone(&sink.pipe);
+            tasks.push(tokio::spawn(async move { pipe.finish(within, Dropped::Stopped).await }));
+        }
+        // Each keeps to its own time; this is for the last of their words.
+        let all = async {
+            for task in tasks {
+                let (Ok(()) | Err(_)) = task.await;
+            }
+        };
+        let (Ok(()) | Err(_)) = timeout(within + LAST_WISH, all).await;
+    }
+}
+
+/// Encodes once for each format that is asked for, and queues.
+fn tell<'a>(
+    sinks: impl Iterator<Item = &'a Arc<Running>>,
+    encode: impl Fn(Format, &mut Vec<u8>),
+    draft: impl Fn(Bytes) -> Draft,
+) {
+    ENCODED.with_borrow_mut(|encoded| {
+        for sink in sinks {
+            // A sink that is full costs no encoding.
+            if sink.pipe.is_full() {
+                continue;
+            }
+            let format = sink.compiled.format();
+            let known = encoded.iter().find(|(known, _)| *known == format);
+            let body = known.map(|(_, body)| body.clone()).unwrap_or_else(|| {
+                let body = BUFFER.with_borrow_mut(|buffer| {
+                    buffer.clear();
+                    buffer.shrink_to(KEPT);
+                    encode(format, buffer);
+                    Bytes::copy_from_slice(buffer)
+                });
+                encoded.push((format, body.clone()));
+                body
+            });
+            sink.pipe.offer(draft(body));
+        }
+        encoded.clear();
+    });
+}
+
+/// Whether the notice is about this very sink: telling it would be news for each attempt.
+fn is_about(notice: &Notice, name: &str) -> bool {
+    matches!(notice.kind, NoticeKind::SinkFailing | NoticeKind::SinkRecovered)
+        && notice.details.iter().any(|(field, value)| *field == "sink" && &**value == name)
+}
+
+impl Running {
+    fn new(compiled: &Arc<Compiled>, pipe: Arc<Pipe>) -> Self {
+        Self { compiled: Arc::clone(compiled), gate: Gate::new(&compiled.settings), pipe }
+    }
+}
+
+impl Compiled {
+    /// Whether what waits for one can be sent by the other.
+    fn shares_spool(&self, other: &Self) -> bool {
+        let path = |compiled: &Self| compiled.settings.spool.as_ref().map(|s| s.path.clone());
+        path(self) == path(other)
+    }
+}
+
+/// Without what may be secret.
+impl fmt::Debug for Sinks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let running = self.running.load();
+        let names: Vec<_> = running.iter().map(|sink| &*sink.compiled.name).collect();
+        f.debug_struct("Sinks").field("running", &names).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Surroundings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Surroundings").field("node", &self.node).finish_non_exhaustive()
+    }
+}

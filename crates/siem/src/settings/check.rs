@@ -1,0 +1,283 @@
+//! What can be wrong with sinks, each by itself and together.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use tidegate_core::notice::NoticeKind;
+use tidegate_core::units::ByteSize;
+use tidegate_core::{Reason, SettingsError};
+
+use super::{EventsSettings, Kind, SinkSettings, WebhookBody};
+use crate::address::{self, Address};
+
+/// Notes what is wrong with the settings of all sinks, apart from the files that they name; paths
+/// begin with the sink's name.
+pub fn check(sinks: &BTreeMap<String, SinkSettings>, errors: &mut Vec<SettingsError>) {
+    let mut spools: BTreeMap<&Path, &str> = BTreeMap::new();
+    let mut files: BTreeMap<&Path, &str> = BTreeMap::new();
+    for (name, sink) in sinks {
+        let mut own = Errors::default();
+        sink.check(&mut own);
+        if let Some(spool) = &sink.spool
+            && let Some(other) = spools.insert(&spool.path, name)
+        {
+            own.add(&["spool", "path"], format!("`{other}` has the same folder"), "one for each");
+        }
+        if let Some(file) = &sink.file
+            && let Some(other) = files.insert(&file.path, name)
+        {
+            own.add(&["file", "path"], format!("`{other}` writes the same file"), "one for each");
+        }
+        errors.extend(own.0.into_iter().map(|error| error.under([name])));
+    }
+}
+
+#[derive(Default)]
+struct Errors(Vec<SettingsError>);
+
+impl Errors {
+    fn add(&mut self, path: &[&str], message: impl Into<String>, hint: &str) {
+        let error = SettingsError::new(path.iter().copied(), message);
+        self.0.push(if hint.is_empty() { error } else { error.with_hint(hint) });
+    }
+}
+
+impl SinkSettings {
+    fn check(&self, errors: &mut Errors) {
+        self.check_numbers(errors);
+        self.check_events(errors);
+        let kinds = self.kinds();
+        match &*kinds {
+            [] => errors.add(
+                &[],
+                "this sink goes nowhere",
+                "add one of `file`, `stdout`, `syslog`, `splunk_hec`, `elastic`, `loki`, `otlp`, \
+                 `webhook`, `kafka`, `nats`, `redis`",
+            ),
+            [kind] => {
+                kind.check(errors);
+                self.check_format(kind, errors);
+            }
+            [_, second, ..] => {
+                let hint = "write one sink for each: they may have the same filters";
+                errors.add(&[second.name()], "a sink goes to one receiver only", hint);
+            }
+        }
+    }
+
+    fn check_numbers(&self, errors: &mut Errors) {
+        if self.queue < ByteSize::kib(64) {
+            errors.add(&["queue"], "less than 64KiB leaves no room for a burst", "write 8MiB");
+        }
+        if self.retry.first.0.is_zero() || self.retry.first > self.retry.max {
+            errors.add(&["retry", "first"], "write from 1ms up to `max`", "write 500ms");
+        }
+        if self.batch.records == 0 {
+            errors.add(&["batch", "records"], "a batch has at least one record", "write 500");
+        }
+        if self.timeout.0.is_zero() {
+            errors.add(&["timeout"], "zero would let nothing through", "write 10s");
+        }
+        if let Some(spool) = &self.spool {
+            if spool.max < ByteSize::mib(1) {
+                errors.add(&["spool", "max"], "a spool has at least 1MiB", "write 1GiB");
+            }
+            if spool.path.exists() && !spool.path.is_dir() {
+                let message = format!("`{}` is no folder", spool.path.display());
+                errors.add(&["spool", "path"], message, "");
+            }
+        }
+    }
+
+    fn check_events(&self, errors: &mut Errors) {
+        let EventsSettings::Chosen(chosen) = &self.events else { return };
+        for (index, name) in chosen.reasons.iter().flatten().enumerate() {
+            if !Reason::ALL.iter().any(|reason| reason.code() == name) {
+                let path = ["events", "reasons", &index.to_string()];
+                errors.add(&path, format!("`{name}` is no reason"), "docs/reference/events.md");
+            }
+        }
+        for (index, name) in chosen.notices.iter().flatten().enumerate() {
+            if !NoticeKind::ALL.iter().any(|kind| kind.code() == name) {
+                let path = ["events", "notices", &index.to_string()];
+                let message = format!("`{name}` is no kind of notice");
+                errors.add(&path, message, "docs/reference/events.md");
+            }
+        }
+    }
+
+    fn check_format(&self, kind: &Kind, errors: &mut Errors) {
+        let needs_json = match kind {
+            Kind::Elastic(_) => true,
+            Kind::Webhook(webhook) => webhook.body == WebhookBody::Array,
+            _ => false,
+        };
+        if needs_json && !self.format.is_json() {
+            let message = format!("`{}` takes JSON only", kind.name());
+            errors.add(&["format"], message, "write `json`, `ecs` or `ocsf`");
+        }
+    }
+}
+
+impl Kind {
+    fn check(&self, errors: &mut Errors) {
+        match self {
+            Self::Elastic(elastic) => {
+                http(&elastic.url, elastic.insecure_http, "elastic", errors);
+                name(&elastic.index, &["elastic", "index"], errors);
+                pair(elastic.user.is_some(), elastic.password.is_some(), "elastic", errors);
+                if elastic.api_key.is_some() && elastic.user.is_some() {
+                    let hint = "leave one out";
+                    errors.add(&["elastic", "api_key"], "there is a user already", hint);
+                }
+            }
+            Self::File(file) => {
+                if file.path.is_dir() || file.path.as_os_str().is_empty() {
+                    errors.add(&["file", "path"], "this is no file", "");
+                }
+                let size = file.rotate.as_ref().map(|rotate| rotate.size);
+                if size.is_some_and(|size| size < ByteSize::kib(64)) {
+                    errors.add(&["file", "rotate", "size"], "write at least 64KiB", "write 100MiB");
+                }
+            }
+            Self::Kafka(kafka) => {
+                if kafka.brokers.is_empty() {
+                    errors.add(&["kafka", "brokers"], "there is no broker", "write host:9092");
+                }
+                for (index, broker) in kafka.brokers.iter().enumerate() {
+                    if address::host_and_port(broker).is_none() {
+                        let path = ["kafka", "brokers", &index.to_string()];
+                        errors.add(&path, format!("`{broker}` is no broker"), "write host:9092");
+                    }
+                }
+                name(&kafka.topic, &["kafka", "topic"], errors);
+                pair(kafka.user.is_some(), kafka.password.is_some(), "kafka", errors);
+            }
+            Self::Loki(loki) => {
+                http(&loki.url, loki.insecure_http, "loki", errors);
+                pair(loki.user.is_some(), loki.password.is_some(), "loki", errors);
+                labels(&loki.labels, errors);
+            }
+            Self::Nats(nats) => {
+                other(&nats.url, &["nats", "tls"], "nats", errors);
+                name(&nats.subject, &["nats", "subject"], errors);
+                pair(nats.user.is_some(), nats.password.is_some(), "nats", errors);
+            }
+            Self::Otlp(otlp) => {
+                http(&otlp.url, otlp.insecure_http, "otlp", errors);
+                headers(&otlp.headers, "otlp", errors);
+            }
+            Self::Redis(redis) => {
+                other(&redis.url, &["redis", "rediss"], "redis", errors);
+                name(&redis.stream, &["redis", "stream"], errors);
+                if redis.user.is_some() && redis.password.is_none() {
+                    errors.add(&["redis", "user"], "a user needs a `password`", "");
+                }
+            }
+            Self::SplunkHec(splunk) => {
+                http(&splunk.url, splunk.insecure_http, "splunk_hec", errors);
+            }
+            Self::Stdout => {}
+            Self::Syslog(syslog) => {
+                syslog_address(syslog, errors);
+            }
+            Self::Webhook(webhook) => {
+                http(&webhook.url, webhook.insecure_http, "webhook", errors);
+                headers(&webhook.headers, "webhook", errors);
+            }
+        }
+    }
+}
+
+fn syslog_address(syslog: &super::SyslogSettings, errors: &mut Errors) {
+    let path = ["syslog", "address"];
+    let schemes = ["udp", "tcp", "tls"];
+    let hint = "write it as tls://siem.example.com:6514, tcp://… or udp://…";
+    match Address::parse(&syslog.address, &schemes) {
+        Err(message) => errors.add(&path, message, hint),
+        Ok(address) if address.port.is_none() => errors.add(&path, "the port is missing", hint),
+        Ok(address) => {
+            let has_files = [&syslog.ca, &syslog.cert, &syslog.key].iter().any(|f| f.is_some());
+            if has_files && address.scheme != "tls" {
+                errors.add(&path, "certificates are of no use without TLS", "write tls://…");
+            }
+        }
+    }
+    let printable = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic());
+    if !printable(&syslog.app) || syslog.app.len() > 48 {
+        errors.add(&["syslog", "app"], "write up to 48 printable ASCII characters", "");
+    }
+    if syslog.host.as_deref().is_some_and(|host| !printable(host) || host.len() > 255) {
+        errors.add(&["syslog", "host"], "write up to 255 printable ASCII characters", "");
+    }
+    if !(480..=65_000).contains(&syslog.max_datagram.0) {
+        errors.add(&["syslog", "max_datagram"], "write from 480B to 65000B", "write 8KiB");
+    }
+}
+
+/// An address of HTTP: TLS, or this machine, or said to be meant.
+fn http(url: &str, insecure: bool, kind: &str, errors: &mut Errors) {
+    match Address::parse(url, &["https", "http"]) {
+        Err(message) => errors.add(&[kind, "url"], message, "write https://host/path"),
+        Ok(address) if address.scheme == "http" && !address.is_here() && !insecure => errors.add(
+            &[kind, "url"],
+            "what is sent without TLS can be read by others",
+            "use https; if plain HTTP is meant, add `insecure_http: true`",
+        ),
+        Ok(_) => {}
+    }
+}
+
+fn other(url: &str, schemes: &[&str], kind: &str, errors: &mut Errors) {
+    if let Err(message) = Address::parse(url, schemes) {
+        let hint = format!("write it as {}://host:port", schemes.join(":// or "));
+        errors.add(&[kind, "url"], message, &hint);
+    }
+}
+
+fn name(text: &str, path: &[&str], errors: &mut Errors) {
+    let odd = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '*' | '>' | '/' | '?');
+    if text.is_empty() || text.contains(odd) {
+        errors.add(path, "this is no name", "write it without spaces, `*`, `>`, `/` and `?`");
+    }
+}
+
+fn pair(user: bool, password: bool, kind: &str, errors: &mut Errors) {
+    match (user, password) {
+        (true, false) => errors.add(&[kind, "user"], "a user needs a `password`", ""),
+        (false, true) => errors.add(&[kind, "password"], "a password needs a `user`", ""),
+        _ => {}
+    }
+}
+
+fn headers(headers: &BTreeMap<String, String>, kind: &str, errors: &mut Errors) {
+    for (name, value) in headers {
+        let path = [kind, "headers", name];
+        if http::HeaderName::try_from(name).is_err() {
+            errors.add(&path, "this is no name of a field", "");
+        } else if http::HeaderValue::try_from(value).is_err() {
+            errors.add(&path, "this is no value of a field", "");
+        }
+    }
+}
+
+/// Loki's grammar of labels.
+fn labels(labels: &BTreeMap<String, String>, errors: &mut Errors) {
+    if labels.is_empty() {
+        errors.add(
+            &["loki", "labels"],
+            "a stream has at least one label",
+            "service_name: tidegate",
+        );
+    }
+    for name in labels.keys() {
+        let first = name.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
+        if !first || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+            errors.add(
+                &["loki", "labels", name],
+                "this is no name of a label",
+                "letters, digits, _",
+            );
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! A file or the standard output, one record a line.
+//!
+//! A file is rotated by us (`<path>.1` is the youngest of the old ones) or by others, who rename it
+//! and then have it reopened. What could be written of a batch only in part is taken back, so that
+//! no line is torn.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use tokio::task::spawn_blocking;
+
+use crate::deliver::{Deliver, DeliverError, Delivered};
+use crate::record::Record;
+use crate::settings::{FileSettings, RotateSettings};
+
+/// Writes lines; what blocks is done beside the runtime.
+pub(super) struct Lines(Arc<Mutex<Output>>);
+
+struct Output {
+    target: Target,
+    open: Option<File>,
+    reopen: bool,
+}
+
+enum Target {
+    Stdout,
+    File { path: PathBuf, rotate: Option<RotateSettings> },
+}
+
+impl Lines {
+    pub(super) fn to_file(settings: &FileSettings) -> Self {
+        let FileSettings { path, rotate } = settings.clone();
+        Self::to(Target::File { path, rotate })
+    }
+
+    pub(super) fn to_stdout() -> Self {
+        Self::to(Target::Stdout)
+    }
+
+    fn to(target: Target) -> Self {
+        Self(Arc::new(Mutex::new(Output { target, open: None, reopen: false })))
+    }
+}
+
+#[async_trait]
+impl Deliver for Lines {
+    async fn deliver(&mut self, batch: &[Record]) -> Result<Delivered, DeliverError> {
+        let size = batch.iter().map(|record| record.body.len() + 1).sum();
+        let mut lines = Vec::with_capacity(size);
+        for record in batch {
+            lines.extend_from_slice(&record.body);
+            lines.push(b'\n');
+        }
+        let output = Arc::clone(&self.0);
+        let written = spawn_blocking(move || output.lock().write(&lines)).await;
+        let written = written.map_err(|_ended| DeliverError::again("the process ends"))?;
+        written.map_err(|error| DeliverError::again(error.to_string()))?;
+        Ok(Delivered::all())
+    }
+
+    fn reopen(&mut self) {
+        self.0.lock().reopen = true;
+    }
+}
+
+impl Output {
+    fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+        if std::mem::take(&mut self.reopen) {
+            self.open = None;
+        }
+        let (path, rotate) = match &self.target {
+            Target::Stdout => {
+                if self.open.is_none() {
+                    self.open = Some(io::stdout().as_fd().try_clone_to_owned()?.into());
+                }
+                return self.open.as_mut().map_or(Ok(()), |stdout| stdout.write_all(lines));
+            }
+            Target::File { path, rotate } => (path, rotate),
+        };
+        let mut file = match self.open.take() {
+            Some(file) => file,
+            None => open(path)?,
+        };
+        let mut len = file.metadata()?.len();
+        if let Some(rotate) = rotate
+            && len > 0
+            && len + lines.len() as u64 > rotate.size.0
+        {
+            shift(path, rotate.keep)?;
+            file = open(path)?;
+            len = 0;
+        }
+        if let Err(error) = file.write_all(lines) {
+            // If that fails too, there is half a line before the next batch.
+            drop(file.set_len(len));
+            return Err(error);
+        }
+        self.open = Some(file);
+        Ok(())
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    let opened = OpenOptions::new().append(true).create(true).mode(0o640).open(path);
+    opened.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+}
+
+/// Renames `path` to `path.1`, `path.1` to `path.2` and so on; what is older than `keep` goes.
+fn shift(path: &Path, keep: u32) -> io::Result<()> {
+    let numbered = |number: u32| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".{number}"));
+        PathBuf::from(name)
+    };
+    if keep == 0 {
+        return fs::remove_file(path);
+    }
+    for number in (1..keep).rev() {
+        match fs::rename(numbered(number), numbered(number + 1)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    fs::rename(path, numbered(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_core::units::ByteSize;
+
+    use super::*;
+
+    fn output(path: &Path, rotate: Option<RotateSettings>) -> Output {
+        let target = Target::File { path: path.to_owned(), rotate };
+        Output { target, open: None, reopen: false }
+    }
+
+    #[test]
+    fn a_file_is_rotated_before_it_grows_too_large() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events");
+        let rotate = RotateSettings { size: ByteSize(30), keep: 2 };
+        let mut output = output(&path, Some(rotate));
+        for number in 0..8 {
+            output.write(format!("line number {number}\n").as_bytes()).unwrap();
+        }
+        let text = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
+        assert_eq!(text("events"), "line number 6\nline number 7\n");
+        assert_eq!(text("events.1"), "line number 4\nline number 5\n");
+        assert_eq!(text("events.2"), "line number 2\nline number 3\n");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
+    }
+
+    #[test]
+    fn a_renamed_file_is_opened_anew_when_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events");
+        let mut output = output(&path, None);
+        output.write(b"one\n").unwrap();
+        fs::rename(&path, folder.path().join("old")).unwrap();
+        output.write(b"two\n").unwrap();
+        output.reopen = true;
+        output.write(b"three\n").unwrap();
+        assert_eq!(fs::read(folder.path().join("old")).unwrap(), b"one\ntwo\n");
+        assert_eq!(fs::read(&path).unwrap(), b"three\n");
+    }
+}

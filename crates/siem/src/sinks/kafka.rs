@@ -1,0 +1,125 @@
+//! A topic of Kafka. Batches go to its partitions in turn; each record's key is our idempotency
+//! key, so that a compacted topic or a consumer can tell duplicates.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use rskafka::BackoffConfig;
+use rskafka::client::error::{Error, ProtocolError};
+use rskafka::client::partition::{Compression, PartitionClient, UnknownTopicHandling};
+use rskafka::client::{ClientBuilder, Credentials, SaslConfig};
+use rskafka::record::Record as KafkaRecord;
+use tokio::time::timeout;
+
+use crate::deliver::{Deliver, DeliverError, Delivered};
+use crate::record::Record;
+use crate::settings::KafkaSettings;
+use crate::tls::TlsMaterial;
+
+pub(super) struct Kafka {
+    settings: KafkaSettings,
+    tls: Arc<TlsMaterial>,
+    timeout: Duration,
+    partitions: Vec<PartitionClient>,
+    next: usize,
+}
+
+impl Kafka {
+    pub(super) fn new(settings: &KafkaSettings, tls: &Arc<TlsMaterial>, timeout: Duration) -> Self {
+        let (settings, tls) = (settings.clone(), Arc::clone(tls));
+        Self { settings, tls, timeout, partitions: Vec::new(), next: 0 }
+    }
+
+    async fn connect(&self) -> Result<Vec<PartitionClient>, DeliverError> {
+        let told = |error: Error| DeliverError::again(error.to_string());
+        let backoff = BackoffConfig {
+            init_backoff: Duration::from_millis(50),
+            max_backoff: Duration::from_secs(1),
+            base: 2.0,
+            // Our own pauses come between attempts.
+            deadline: Some(self.timeout / 2),
+        };
+        let mut builder = ClientBuilder::new(self.settings.brokers.clone())
+            .client_id("tidegate")
+            .backoff_config(backoff);
+        if self.settings.tls.is_some() {
+            let config = self.tls.client_config();
+            let config = config.map_err(|error| DeliverError::again(error.to_string()))?;
+            builder = builder.tls_config(Arc::new(config));
+        }
+        if let (Some(user), Some(password)) = (&self.settings.user, &self.settings.password) {
+            let credentials = Credentials::new(user.clone(), password.reveal().to_owned());
+            builder = builder.sasl_config(SaslConfig::Plain(credentials));
+        }
+        let client = builder.build().await.map_err(told)?;
+        let topics = client.list_topics().await.map_err(told)?;
+        let topic = topics.into_iter().find(|topic| topic.name == self.settings.topic);
+        let topic = topic.ok_or_else(|| DeliverError::again("there is no such topic"))?;
+        let mut partitions = Vec::new();
+        for partition in topic.partitions {
+            let handling = UnknownTopicHandling::Error;
+            let client = client.partition_client(&topic.name, partition, handling).await;
+            partitions.push(client.map_err(told)?);
+        }
+        Ok(partitions)
+    }
+}
+
+#[async_trait]
+impl Deliver for Kafka {
+    async fn deliver(&mut self, batch: &[Record]) -> Result<Delivered, DeliverError> {
+        let late = |_elapsed| DeliverError::again("no answer in time");
+        if self.partitions.is_empty() {
+            self.partitions = timeout(self.timeout, self.connect()).await.map_err(late)??;
+        }
+        let count = self.partitions.len().max(1);
+        self.next = (self.next + 1) % count;
+        let Some(partition) = self.partitions.get(self.next) else {
+            return Err(DeliverError::again("the topic has no partition"));
+        };
+        let records = batch.iter().map(kafka_record).collect();
+        let produced =
+            timeout(self.timeout, partition.produce(records, Compression::NoCompression));
+        match produced
+            .await
+            .map_err(late)
+            .and_then(|produced| produced.map_err(|error| judge(&error)))
+        {
+            Ok(_offsets) => Ok(Delivered::all()),
+            Err(error) => {
+                // Leaders may have moved.
+                self.partitions.clear();
+                Err(error)
+            }
+        }
+    }
+}
+
+fn judge(error: &Error) -> DeliverError {
+    match error {
+        Error::ServerError {
+            protocol_error:
+                ProtocolError::MessageTooLarge
+                | ProtocolError::RecordListTooLarge
+                | ProtocolError::InvalidRecord,
+            ..
+        } => DeliverError::split(error.to_string()),
+        _ => DeliverError::again(error.to_string()),
+    }
+}
+
+fn kafka_record(record: &Record) -> KafkaRecord {
+    let headers = [
+        ("tidegate-kind", record.kind.as_bytes()),
+        ("tidegate-severity", record.severity.name().as_bytes()),
+    ];
+    KafkaRecord {
+        key: Some(record.key.to_string().into_bytes()),
+        value: Some(record.body.to_vec()),
+        headers: BTreeMap::from(headers.map(|(name, value)| (name.to_owned(), value.to_vec()))),
+        timestamp: DateTime::<Utc>::from(record.time),
+    }
+}

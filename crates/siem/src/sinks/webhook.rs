@@ -1,0 +1,72 @@
+//! Any receiver of POST. `Idempotency-Key` names the first record's key and how many follow, so
+//! that a batch that comes again can be told; with a key, the body is signed.
+
+use aws_lc_rs::hmac;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::batch::{Http, HttpSink, Preset, put};
+use crate::record::Record;
+use crate::settings::{WebhookBody, WebhookSettings};
+
+pub(super) struct Webhook {
+    body: WebhookBody,
+    is_json: bool,
+    key: Option<hmac::Key>,
+}
+
+pub(super) fn new(
+    settings: &WebhookSettings,
+    is_json: bool,
+    http: impl Fn(String) -> Http,
+) -> HttpSink<Webhook> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in &settings.headers {
+        if let Ok(name) = HeaderName::try_from(name) {
+            put(&mut headers, name, value);
+        }
+    }
+    let key = settings.hmac_key.as_ref();
+    let key = key.map(|key| hmac::Key::new(hmac::HMAC_SHA256, key.reveal().as_bytes()));
+    let webhook = Webhook { body: settings.body, is_json, key };
+    HttpSink::new(http(settings.url.clone()), headers, webhook)
+}
+
+impl Preset for Webhook {
+    fn content_type(&self) -> &'static str {
+        match (self.body, self.is_json) {
+            (WebhookBody::Array, _) => "application/json",
+            (WebhookBody::Ndjson, true) => "application/x-ndjson",
+            (WebhookBody::Ndjson, false) => "text/plain; charset=utf-8",
+        }
+    }
+
+    fn body(&self, batch: &[Record]) -> Vec<u8> {
+        let (open, between, close): (&[u8], _, &[u8]) = match self.body {
+            WebhookBody::Array => (b"[", b',', b"]"),
+            WebhookBody::Ndjson => (b"", b'\n', b"\n"),
+        };
+        let mut body = open.to_vec();
+        for (index, record) in batch.iter().enumerate() {
+            if index > 0 {
+                body.push(between);
+            }
+            body.extend_from_slice(&record.body);
+        }
+        body.extend_from_slice(close);
+        body
+    }
+
+    fn headers(&self, batch: &[Record], body: &[u8], headers: &mut HeaderMap) {
+        if let Some(first) = batch.first() {
+            let name = HeaderName::from_static("idempotency-key");
+            put(headers, name, &format!("{}+{}", first.key, batch.len()));
+        }
+        if let Some(key) = &self.key {
+            let signature = hmac::sign(key, body);
+            let hex: String = signature.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+            if let Ok(value) = HeaderValue::try_from(format!("sha256={hex}")) {
+                headers.insert(HeaderName::from_static("tidegate-signature"), value);
+            }
+        }
+    }
+}
