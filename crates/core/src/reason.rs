@@ -102,6 +102,8 @@ reasons! {
     RateLimited, "rate_limited", StatusCode::TOO_MANY_REQUESTS, Policy, "Too many requests";
     /// Request header or body did not arrive in time, or slower than the minimum rate.
     RequestTimeout, "request_timeout", StatusCode::REQUEST_TIMEOUT, Client, "The request took too long to arrive";
+    /// The response policy slows this client, token or route down.
+    Throttled, "throttled", StatusCode::TOO_MANY_REQUESTS, Policy, "Too many requests for now";
     /// The request took longer than its route's total time.
     TotalTimeout, "total_timeout", StatusCode::GATEWAY_TIMEOUT, Upstream, "The request took too long";
     /// No credential came (RFC 6750 §3.1).

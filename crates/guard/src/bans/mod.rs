@@ -1,46 +1,69 @@
-//! Bans: addresses and networks that are refused for a while, whatever they ask for. They are
-//! added and lifted while requests pass; a look-up reads one immutable table and waits for nobody.
+//! Bans: what holds for whom for a while. Whoever is named (an address or network, a subject, a
+//! client, a token, a route, an endpoint, a zone) is blocked, isolated, held in the tarpit or
+//! throttled. Bans are added and lifted while requests pass; a look-up reads immutable tables and
+//! waits for nobody. Of several that hold the hardest measure counts.
 //!
 //! Some addresses are never banned: loopback, and what the configuration protects (trusted
-//! proxies, allow-lists). That is checked when a ban is added and once more when it would refuse,
-//! because the list may have changed in between, and a network may hold a protected address.
+//! proxies, allow-lists). That is checked when a ban is added and once more when it would hold,
+//! because the list may have changed in between, and a network may hold a protected address. And
+//! while enforcement is [suspended](Bans::suspend), nothing holds for anybody.
 //!
 //! Time is an argument, and nothing here reads or writes a file; [`file`] has the lines that a
 //! caller keeps them in.
 
+mod book;
 pub mod file;
+mod names;
 mod settings;
 mod table;
+pub mod target;
 #[cfg(test)]
 mod tests;
+mod view;
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use serde::Serialize;
+use tidegate_core::decision::{Measure, Target};
 use tidegate_core::net::{AddressSet, Network};
 use tidegate_core::{Denial, Reason};
 
-pub use self::settings::BansSettings;
-use self::table::{End, Table};
+use self::book::Book;
+use self::names::Named;
+pub use self::settings::{BansSettings, CrowdsecSettings};
+use self::view::View;
+use crate::rate::Known;
 
 /// One ban.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ban {
-    /// Who is banned.
-    pub network: Network,
+    /// Whom it holds.
+    pub target: Target,
+    /// What is done about them.
+    pub measure: Measure,
     /// When it ends, as seconds since the Unix epoch; `None` if only lifting ends it.
     pub until: Option<u64>,
     /// Since when, as seconds since the Unix epoch.
     pub since: u64,
     /// Who decided: `admin`, the name of a file, the name of a rule.
-    pub source: Box<str>,
+    pub source: Arc<str>,
     /// Why, for people; may be empty.
-    pub reason: Box<str>,
+    pub reason: Arc<str>,
+}
+
+/// A ban that holds for a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InForce {
+    /// What is to be done.
+    pub measure: Measure,
+    /// Whom the ban names.
+    pub target: Target,
+    /// Who decided it.
+    pub source: Arc<str>,
 }
 
 /// A moment, by both clocks: bans are written by the wall clock and end by the other.
@@ -57,29 +80,21 @@ pub struct Now {
 pub struct Bans {
     book: Mutex<Book>,
     never: ArcSwap<AddressSet>,
-    table: ArcSwap<Table>,
-}
-
-#[derive(Debug)]
-struct Book {
-    /// What was added while the process runs, or before its last restart.
-    bans: BTreeMap<Network, Ban>,
-    /// What the configuration's lists say.
-    listed: BTreeMap<Network, Ban>,
-    max: usize,
-    /// Counts changes of `bans`, so that whoever keeps them sees that there is something to keep.
-    changes: u64,
+    view: ArcSwap<View>,
+    suspended: AtomicBool,
+    /// Held by whoever makes the whole tables anew.
+    settling: Mutex<()>,
 }
 
 impl Default for Bans {
     fn default() -> Self {
-        let max = BansSettings::default().max();
-        let book = Book { bans: BTreeMap::new(), listed: BTreeMap::new(), max, changes: 0 };
         let never = loopback().collect::<AddressSet>();
         Self {
-            book: Mutex::new(book),
+            book: Mutex::new(Book::new(BansSettings::default().max())),
             never: ArcSwap::from_pointee(never),
-            table: ArcSwap::default(),
+            view: ArcSwap::default(),
+            suspended: AtomicBool::new(false),
+            settling: Mutex::new(()),
         }
     }
 }
@@ -90,23 +105,89 @@ impl Bans {
     /// protected address they are without effect.
     pub fn configure(&self, never: &[Network], max: usize, listed: Vec<Ban>, now: Now) {
         self.never.store(Arc::new(never.iter().copied().chain(loopback()).collect()));
-        let mut book = self.book.lock();
-        book.max = max;
-        book.listed = listed.into_iter().map(|ban| (ban.network, ban)).collect();
-        self.publish(&book, now);
+        let settling = self.settling.lock();
+        self.book.lock().configure(max, listed);
+        self.settle_locked(&settling, now);
     }
 
-    /// The ban that refuses the client at `now`, if there is one. At a million bans this takes
-    /// some 100 ns, and it takes no lock.
-    ///
-    /// # Errors
-    ///
-    /// The ban's network.
-    pub fn check(&self, client: IpAddr, now: Instant) -> Result<(), Banned> {
-        match self.table.load().find(client, now) {
-            Some(network) if !self.never.load().contains(client) => Err(Banned { network }),
-            _ => Ok(()),
+    /// The hardest measure that holds for an address at `now`. At a million bans this takes some
+    /// 100 ns, and it takes no lock.
+    #[must_use]
+    pub fn look_up(&self, client: IpAddr, now: Instant) -> Option<InForce> {
+        let found = self.view.load().find(client, now)?;
+        let spared = self.is_suspended() || self.never.load().contains(client);
+        (!spared).then_some(found)
+    }
+
+    /// The hardest measure that holds for all on a route; the protected are spared.
+    #[must_use]
+    pub fn look_up_route(&self, route: &str, client: IpAddr, now: Instant) -> Option<InForce> {
+        let view = self.view.load();
+        if !view.has_names() {
+            return None;
         }
+        let found = view.find_named(&Named::Route(route), now)?;
+        let spared = self.is_suspended() || self.never.load().contains(client);
+        (!spared).then_some(found)
+    }
+
+    /// The hardest measure that holds for who asks, wherever they come from. `token` is the SHA-256
+    /// of their token in hexadecimal.
+    #[must_use]
+    pub fn look_up_known(
+        &self,
+        known: Known<'_>,
+        token: Option<&str>,
+        now: Instant,
+    ) -> Option<InForce> {
+        let view = self.view.load();
+        if !view.has_names() || self.is_suspended() {
+            return None;
+        }
+        let provider = known.provider;
+        let names = [
+            known.subject.map(|id| Named::Subject { provider, id }),
+            known.client.map(|id| Named::Client { provider, id }),
+            token.map(Named::Token),
+        ];
+        let found = names.iter().flatten().filter_map(|name| view.find_named(name, now));
+        found.max_by_key(|found| found.measure)
+    }
+
+    /// Whether anybody is banned by another name than an address, so that it is worth knowing the
+    /// names of a request.
+    #[must_use]
+    pub fn has_names(&self) -> bool {
+        self.view.load().has_names()
+    }
+
+    /// Whether an address is never banned.
+    #[must_use]
+    pub fn is_protected(&self, address: IpAddr) -> bool {
+        self.never.load().contains(address)
+    }
+
+    /// The endpoints and zones that are isolated at `now`.
+    #[must_use]
+    pub fn isolated(&self, now: Now) -> Vec<Ban> {
+        if self.is_suspended() {
+            return Vec::new();
+        }
+        let wall = seconds(now.wall);
+        let mut found = self.book.lock().upstream_bans();
+        found.retain(|ban| ban.until.is_none_or(|until| until > wall));
+        found
+    }
+
+    /// The panic switch: while it is on, nothing holds for anybody. Answers whether that is new.
+    pub fn suspend(&self, suspended: bool) -> bool {
+        self.suspended.swap(suspended, Ordering::Relaxed) != suspended
+    }
+
+    /// Whether the panic switch is on.
+    #[must_use]
+    pub fn is_suspended(&self) -> bool {
+        self.suspended.load(Ordering::Relaxed)
     }
 
     /// Adds bans, or prolongs those that are there; a shorter one does not shorten. All are in
@@ -127,27 +208,43 @@ impl Bans {
             }
         }
         if taken > 0 {
-            self.changed(&mut book, now);
+            self.publish(&mut book, now);
         }
         (taken, refused)
     }
 
-    /// Lifts the ban of exactly this network. Answers it, or `None` if there was none.
-    pub fn lift(&self, network: Network, now: Now) -> Option<Ban> {
+    /// Lifts the bans of exactly this target, or that of one measure. Answers them.
+    pub fn lift(&self, target: &Target, measure: Option<Measure>, now: Now) -> Vec<Ban> {
         let mut book = self.book.lock();
-        let ban = book.bans.remove(&network)?;
-        self.changed(&mut book, now);
-        Some(ban)
+        let lifted = book.lift(target, measure, None);
+        if !lifted.is_empty() {
+            self.publish(&mut book, now);
+        }
+        lifted
+    }
+
+    /// Lifts bans that a source added, if they still are that source's. Answers them.
+    pub fn lift_of(
+        &self,
+        source: &str,
+        bans: impl IntoIterator<Item = (Target, Option<Measure>)>,
+        now: Now,
+    ) -> Vec<Ban> {
+        let mut book = self.book.lock();
+        let lift = |(target, measure)| book.lift(&target, measure, Some(source));
+        let lifted: Vec<_> = bans.into_iter().flat_map(lift).collect();
+        if !lifted.is_empty() {
+            self.publish(&mut book, now);
+        }
+        lifted
     }
 
     /// Lifts each ban that the predicate names. Answers how many there were.
-    pub fn lift_where(&self, mut predicate: impl FnMut(&Ban) -> bool, now: Now) -> usize {
+    pub fn lift_where(&self, predicate: impl FnMut(&Ban) -> bool, now: Now) -> usize {
         let mut book = self.book.lock();
-        let before = book.bans.len();
-        book.bans.retain(|_, ban| !predicate(ban));
-        let lifted = before - book.bans.len();
+        let lifted = book.lift_where(predicate);
         if lifted > 0 {
-            self.changed(&mut book, now);
+            self.publish(&mut book, now);
         }
         lifted
     }
@@ -158,94 +255,73 @@ impl Bans {
         self.lift_where(|ban| ban.until.is_some_and(|until| until <= wall), now)
     }
 
+    /// Whether changes wait for [`Self::settle`]: bans that were added hold already, those that
+    /// were lifted no longer do, and each further change takes longer.
+    #[must_use]
+    pub fn is_unsettled(&self) -> bool {
+        self.view.load().is_unsettled()
+    }
+
+    /// Makes the tables anew from all that changed. It takes some 100 ms for a million bans, during
+    /// which look-ups and changes go on.
+    pub fn settle(&self, now: Now) {
+        let settling = self.settling.lock();
+        self.settle_locked(&settling, now);
+    }
+
+    fn settle_locked(&self, _settling: &parking_lot::MutexGuard<'_, ()>, now: Now) {
+        let (all, seen) = self.book.lock().copy();
+        let base = Arc::new(view::Layer::new(all, now));
+        let mut book = self.book.lock();
+        book.forget_changes(seen);
+        self.view.store(Arc::new(View::new(base, &book, now)));
+    }
+
+    /// Makes a change hold: at once in all of a small table, beside a large one until that is
+    /// settled.
+    fn publish(&self, book: &mut Book, now: Now) {
+        if book.is_cheap() {
+            let (all, seen) = book.copy();
+            book.forget_changes(seen);
+            let base = Arc::new(view::Layer::new(all, now));
+            self.view.store(Arc::new(View::new(base, book, now)));
+        } else {
+            let base = Arc::clone(self.view.load().base());
+            self.view.store(Arc::new(View::new(base, book, now)));
+        }
+    }
+
     /// The bans that hold the address, the widest network first, and whether it is protected.
     #[must_use]
     pub fn explain(&self, address: IpAddr) -> (Vec<Ban>, bool) {
-        let book = self.book.lock();
         let address = address.to_canonical();
         let lengths = 0..=if address.is_ipv4() { 32 } else { 128 };
         let around = lengths.filter_map(|length| {
             let net = ipnet::IpNet::new(address, length).ok()?.trunc();
-            Some(Network::from(net))
+            Some(Target::Network(Network::from(net)))
         });
-        let around = around.flat_map(|network| {
-            let bans = [book.listed.get(&network), book.bans.get(&network)];
-            bans.into_iter().flatten().cloned().collect::<Vec<_>>()
-        });
-        (around.collect(), self.never.load().contains(address))
-    }
-
-    /// Bans that were added, after the given network in the order of networks, at most `limit`.
-    /// Those of lists are not among them.
-    #[must_use]
-    pub fn list(&self, after: Option<Network>, limit: usize) -> Vec<Ban> {
         let book = self.book.lock();
-        let from = after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
-        let range = book.bans.range((from, std::ops::Bound::Unbounded));
-        range.take(limit).map(|(_, ban)| ban.clone()).collect()
+        (around.flat_map(|target| book.of(&target)).collect(), self.is_protected(address))
     }
 
-    /// How many bans were added, how many lists say, and a number that changes with the former.
+    /// The bans of exactly this target.
+    #[must_use]
+    pub fn of(&self, target: &Target) -> Vec<Ban> {
+        self.book.lock().of(target)
+    }
+
+    /// Bans that were added, after the given one in the order of targets and measures, at most
+    /// `limit`. Those of lists are not among them.
+    #[must_use]
+    pub fn list(&self, after: Option<(Target, Measure)>, limit: usize) -> Vec<Ban> {
+        self.book.lock().list(after, limit)
+    }
+
+    /// How many bans there are, and a number that changes with those that were added.
     #[must_use]
     pub fn stats(&self) -> BanStats {
-        let book = self.book.lock();
-        BanStats { added: book.bans.len(), listed: book.listed.len(), changes: book.changes }
+        self.book.lock().stats()
     }
-
-    fn changed(&self, book: &mut Book, now: Now) {
-        book.changes += 1;
-        self.publish(book, now);
-    }
-
-    fn publish(&self, book: &Book, now: Now) {
-        let mut bans: Vec<&Ban> = book.bans.values().chain(book.listed.values()).collect();
-        bans.sort_by_key(|ban| ban.network);
-        let bans = bans.into_iter().map(|ban| (&ban.network, ban.end(now)));
-        self.table.store(Table::new(bans).into());
-    }
-}
-
-impl Book {
-    /// Takes a ban; answers whether it changes anything.
-    fn take(&mut self, ban: Ban, never: &AddressSet, wall: SystemTime) -> Result<bool, NotTaken> {
-        let refuse = |why| Err(NotTaken { network: ban.network, why });
-        if ban.until.is_some_and(|until| until <= seconds(wall)) {
-            return refuse(Why::Over);
-        }
-        if never.contains(ban.network.net().addr()) {
-            return refuse(Why::Protected);
-        }
-        let is_full = self.bans.len() >= self.max;
-        match self.bans.get_mut(&ban.network) {
-            Some(there) if lasts(there) >= lasts(&ban) => Ok(false),
-            Some(there) => {
-                *there = Ban { since: there.since, ..ban };
-                Ok(true)
-            }
-            None if is_full => refuse(Why::Full),
-            None => {
-                self.bans.insert(ban.network, ban);
-                Ok(true)
-            }
-        }
-    }
-}
-
-impl Ban {
-    fn end(&self, now: Now) -> End {
-        let left = |until: u64| Duration::from_secs(until).checked_sub(since_epoch(now.wall));
-        match self.until {
-            None => End::Never,
-            Some(until) => {
-                let left = left(until).unwrap_or_default();
-                now.instant.checked_add(left).map_or(End::Never, End::At)
-            }
-        }
-    }
-}
-
-fn lasts(ban: &Ban) -> u64 {
-    ban.until.unwrap_or(u64::MAX)
 }
 
 /// How many bans there are.
@@ -257,28 +333,31 @@ pub struct BanStats {
     pub listed: usize,
     /// Changes with every change of the added ones.
     pub changes: u64,
+    /// All of them by measure, in the order of [`Measure::ALL`].
+    pub measures: [usize; Measure::ALL.len()],
 }
 
-/// A ban refuses the client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("banned: {network}")]
-pub struct Banned {
-    /// The network that the ban names.
-    pub network: Network,
-}
+impl InForce {
+    /// The refusal of somebody who is blocked.
+    #[must_use]
+    pub fn denial(&self) -> Denial {
+        Denial::new(Reason::Banned).with_evidence(format!("banned: {}", self.target))
+    }
 
-impl From<Banned> for Denial {
-    fn from(banned: Banned) -> Self {
-        Self::new(Reason::Banned).with_evidence(banned.to_string())
+    /// The refusal of somebody who is throttled, or finds the tarpit full.
+    #[must_use]
+    pub fn slow_down(&self, retry_after: Duration) -> Denial {
+        let evidence = format!("{}: {}", self.measure.name(), self.target);
+        Denial::new(Reason::Throttled).with_evidence(evidence).with_retry_after(retry_after)
     }
 }
 
 /// A ban that was not added.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{network}: {why}")]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{target}: {why}")]
 pub struct NotTaken {
     /// Whom it would have banned.
-    pub network: Network,
+    pub target: Target,
     /// Why it was not taken.
     pub why: Why,
 }
@@ -295,6 +374,9 @@ pub enum Why {
     /// It is among those who are never banned.
     #[error("protected: loopback, or named in bans.never, or a trusted proxy")]
     Protected,
+    /// The measure does not go with the target.
+    #[error("an alert holds nobody, and endpoints and zones can only be isolated")]
+    Senseless,
 }
 
 /// A time as whole seconds since the Unix epoch.

@@ -5,9 +5,12 @@ use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use tidegate_core::Secret;
+use tidegate_core::decision::Measure;
 use tidegate_core::net::Network;
+use tidegate_core::units::Span;
 
-/// Addresses that are refused for a while, whatever they ask for.
+/// Who is refused, isolated, held back or throttled for a while, whatever they ask for.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq)]
 #[serde(default, deny_unknown_fields, rename_all = "snake_case")]
 pub struct BansSettings {
@@ -20,9 +23,38 @@ pub struct BansSettings {
     /// How many bans there may be, those of lists not counted; further ones are refused. Default:
     /// 1000000. A reload applies it.
     pub max: NonZeroU32,
-    /// Who is never banned, whatever a list or a policy says, beside loopback and
-    /// `trusted_proxies`: your monitoring, your own networks. Default: nobody. A reload applies it.
+    /// Who is never banned, whatever a list or a policy says, beside loopback, `trusted_proxies`,
+    /// the endpoints of upstreams and this machine's own addresses: your monitoring and health
+    /// checkers, your own networks. Default: nobody. A reload applies it.
     pub never: Vec<Network>,
+    /// Where a CrowdSec decides; its decisions about addresses and networks become bans. Default:
+    /// nowhere.
+    pub crowdsec: Option<CrowdsecSettings>,
+}
+
+/// A CrowdSec whose decisions are taken over.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub struct CrowdsecSettings {
+    /// Its Local API, such as `http://127.0.0.1:8080`. A reload applies it.
+    pub url: String,
+    /// The key that `cscli bouncers add` gave; not in the file itself but as `${file:path}` or
+    /// `${env:NAME}`. A reload applies it.
+    pub key: Secret,
+    /// The certificate authorities to check its certificate against. Default: the system's. A
+    /// reload applies it.
+    pub ca: Option<PathBuf>,
+    /// How often it is asked for what is new. Default: 10s. A reload applies it.
+    #[serde(default = "default_every")]
+    pub every: Span,
+    /// The measure for decisions of the type `captcha`, which we have none for. Default: they are
+    /// ignored. A reload applies it.
+    #[serde(default)]
+    pub captcha: Option<Measure>,
+}
+
+const fn default_every() -> Span {
+    Span::seconds(10)
 }
 
 impl BansSettings {
@@ -36,6 +68,6 @@ impl BansSettings {
 impl Default for BansSettings {
     fn default() -> Self {
         let max = const { NonZeroU32::new(1_000_000).unwrap() };
-        Self { file: None, lists: Vec::new(), max, never: Vec::new() }
+        Self { file: None, lists: Vec::new(), max, never: Vec::new(), crowdsec: None }
     }
 }

@@ -4,6 +4,7 @@
 //! Where networks lie inside each other, each range names the ban that lasts longest.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use ipnet::IpNet;
@@ -26,46 +27,51 @@ impl End {
     }
 }
 
-/// All bans at one moment.
+/// The bans of one measure at one moment.
 #[derive(Debug, Default)]
 pub(super) struct Table {
     v4: Ranges<u32>,
     v6: Ranges<u128>,
     ends: Box<[End]>,
-    networks: Box<[Network]>,
+    owners: Box<[(Network, Arc<str>)]>,
 }
 
 impl Table {
-    /// Flattens the bans, which come in the order of their networks, so that each network follows
-    /// those that hold it.
-    pub(super) fn new<'a>(bans: impl Iterator<Item = (&'a Network, End)>) -> Self {
+    /// Flattens the bans, each with who decided it. They come in the order of their networks, so
+    /// that each network follows those that hold it.
+    pub(super) fn new(bans: Vec<(Network, End, Arc<str>)>) -> Self {
         let (mut v4, mut v6) = (Vec::new(), Vec::new());
-        let (mut ends, mut networks) = (Vec::new(), Vec::new());
-        for (owner, (network, end)) in (0_u32..NOBODY).zip(bans) {
+        let mut ends = Vec::with_capacity(bans.len());
+        let mut owners = Vec::with_capacity(bans.len());
+        for (owner, (network, end, source)) in (0_u32..NOBODY).zip(bans) {
             match network.net() {
                 IpNet::V4(net) => v4.push((net.network().into(), net.broadcast().into(), owner)),
                 IpNet::V6(net) => v6.push((net.network().into(), net.broadcast().into(), owner)),
             }
             ends.push(end);
-            networks.push(*network);
+            owners.push((network, source));
         }
         let lasts_longer = |a: u32, b: u32| ends.get(a as usize) > ends.get(b as usize);
         Self {
             v4: Ranges::new(v4, lasts_longer),
             v6: Ranges::new(v6, lasts_longer),
-            networks: networks.into(),
+            owners: owners.into(),
             ends: ends.into(),
         }
     }
 
-    /// The network whose ban holds the address at `now`.
-    pub(super) fn find(&self, address: IpAddr, now: Instant) -> Option<Network> {
-        let owner = match address.to_canonical() {
+    pub(super) fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// The network whose ban holds the canonical address at `now`, and who decided that.
+    pub(super) fn find(&self, address: IpAddr, now: Instant) -> Option<&(Network, Arc<str>)> {
+        let owner = match address {
             IpAddr::V4(address) => self.v4.owner(address.into()),
             IpAddr::V6(address) => self.v6.owner(address.into()),
         }?;
         let end = self.ends.get(owner)?;
-        end.is_after(now).then(|| self.networks.get(owner).copied())?
+        end.is_after(now).then(|| self.owners.get(owner))?
     }
 }
 

@@ -1,10 +1,10 @@
 //! Bans against a model that asks every network in turn, and the rules of adding and lifting.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
 
 use proptest::prelude::*;
 use tidegate_core::clock::{Clock, ManualClock};
+use tidegate_core::decision::Party;
 
 use super::*;
 
@@ -24,19 +24,52 @@ impl Rig {
     }
 
     fn ban(&self, network: &str, until: Option<u64>) -> Result<bool, Why> {
-        let (taken, refused) = self.bans.add([ban(network, until)], self.now());
+        self.take(ban(network, until))
+    }
+
+    fn take(&self, ban: Ban) -> Result<bool, Why> {
+        let (taken, refused) = self.bans.add([ban], self.now());
         refused.first().map_or(Ok(taken == 1), |not_taken| Err(not_taken.why))
     }
 
     fn by(&self, client: &str) -> Option<String> {
-        let banned = self.bans.check(client.parse().unwrap(), self.now().instant);
-        banned.err().map(|banned| banned.network.to_string())
+        let found = self.bans.look_up(client.parse().unwrap(), self.now().instant);
+        found.map(|found| found.target.to_string())
+    }
+
+    fn done_about(&self, client: &str) -> Option<Measure> {
+        let found = self.bans.look_up(client.parse().unwrap(), self.now().instant);
+        found.map(|found| found.measure)
+    }
+
+    fn known(&self, subject: &str, client: &str, token: Option<&str>) -> Option<Measure> {
+        let known = Known { provider: "corp", subject: Some(subject), client: Some(client) };
+        self.bans.look_up_known(known, token, self.now().instant).map(|found| found.measure)
+    }
+
+    fn lift(&self, network: &str) -> bool {
+        !self.bans.lift(&target(network), None, self.now()).is_empty()
     }
 }
 
+fn target(network: &str) -> Target {
+    Target::Network(network.parse().unwrap())
+}
+
 fn ban(network: &str, until: Option<u64>) -> Ban {
-    let network = network.parse().unwrap();
-    Ban { network, until, since: 0, source: "test".into(), reason: "because".into() }
+    of(target(network), Measure::Block, until)
+}
+
+fn of(target: Target, measure: Measure, until: Option<u64>) -> Ban {
+    Ban { target, measure, until, since: 0, source: "test".into(), reason: "because".into() }
+}
+
+fn party(id: &str) -> Party {
+    Party { provider: "corp".into(), id: id.into() }
+}
+
+fn lasts(ban: &Ban) -> u64 {
+    ban.until.unwrap_or(u64::MAX)
 }
 
 #[test]
@@ -80,7 +113,7 @@ fn when_networks_overlap_the_longest_ban_decides_and_lifting_one_leaves_the_othe
         [Some(100), Some(50), Some(200)]
     );
     assert!(!protected);
-    assert!(rig.bans.lift("10.0.0.0/8".parse().unwrap(), rig.now()).is_some());
+    assert!(rig.lift("10.0.0.0/8"));
     assert_eq!(rig.by("10.1.9.9").as_deref(), Some("10.1.0.0/16"));
     assert_eq!(rig.by("10.2.0.1"), None);
 }
@@ -106,7 +139,8 @@ fn lists_come_and_go_with_the_configuration_beside_what_was_added() {
     let list = vec![ban("192.0.2.0/24", None), ban("198.51.100.1", None)];
     rig.ban("192.0.2.1", Some(60)).unwrap();
     rig.bans.configure(&[], 10, list, rig.now());
-    assert_eq!(rig.bans.stats(), BanStats { added: 1, listed: 2, changes: 1 });
+    let measures = [0, 0, 0, 0, 3];
+    assert_eq!(rig.bans.stats(), BanStats { added: 1, listed: 2, changes: 1, measures });
     assert_eq!(rig.by("192.0.2.1").as_deref(), Some("192.0.2.0/24"));
     assert_eq!(rig.bans.explain("192.0.2.1".parse().unwrap()).0.len(), 2);
     rig.bans.configure(&[], 10, Vec::new(), rig.now());
@@ -116,11 +150,12 @@ fn lists_come_and_go_with_the_configuration_beside_what_was_added() {
 
 #[test]
 fn a_file_gives_back_what_was_written_and_names_bad_lines() {
-    let bans = vec![ban("192.0.2.1", Some(60)), ban("2001:db8::/32", None)];
+    let subject = of(Target::Subject(party("ann")), Measure::Tarpit, None);
+    let bans = vec![ban("192.0.2.1", Some(60)), ban("2001:db8::/32", None), subject];
     let text = format!("{}not a ban\n", file::write(&bans));
     let (read, bad) = file::read(&text);
     assert_eq!(read, bans);
-    assert_eq!(bad.iter().map(|bad| bad.line).collect::<Vec<_>>(), [3]);
+    assert_eq!(bad.iter().map(|bad| bad.line).collect::<Vec<_>>(), [4]);
     let list = "# a list\n192.0.2.0/24 ; SBL1\n\n2001:db8::1\n10.0.0.1/8\n";
     let (read, bad) = file::read_list(list, "list.txt", 5, Some(9));
     assert_eq!(read.len(), 2);
@@ -138,26 +173,42 @@ fn network() -> impl Strategy<Value = Network> {
 
 proptest! {
     #[test]
-    fn the_table_agrees_with_asking_each_network(
-        bans in prop::collection::btree_map(network(), prop::option::of(1_u64..100), 0..40),
+    fn the_tables_agree_with_asking_each_ban(
+        bans in prop::collection::btree_map((network(), measure()), prop::option::of(1_u64..100), 0..40),
+        lifted in prop::collection::vec(network(), 0..6),
         at in 0_u64..100,
     ) {
         let rig = Rig::new();
-        let bans: Vec<_> = bans.into_iter().map(|(network, until)| Ban { until, ..ban(&network.to_string(), None) }).collect();
+        let bans: Vec<_> = bans.into_iter().map(|((network, measure), until)| {
+            of(Target::Network(network), measure, until)
+        }).collect();
         let (taken, refused) = rig.bans.add(bans.clone(), rig.now());
         prop_assert_eq!((taken, refused.len()), (bans.len(), 0));
+        for network in &lifted {
+            rig.bans.lift(&Target::Network(*network), None, rig.now());
+        }
         rig.clock.advance(Duration::from_secs(at));
         let now = rig.now().instant;
         for low in 0..=66_u32 {
             let client = IpAddr::from(Ipv4Addr::from(0xC000_0200 + low));
-            let holds = |ban: &&Ban| ban.network.net().contains(&client) && ban.until.is_none_or(|until| until > at);
-            let longest = bans.iter().filter(holds).map(lasts).max();
-            let found = rig.bans.check(client, now).err().map(|banned| {
-                lasts(bans.iter().find(|ban| ban.network == banned.network).unwrap())
+            let holds = |ban: &&Ban| {
+                let Target::Network(network) = ban.target else { return false };
+                network.net().contains(&client)
+                    && !lifted.contains(&network)
+                    && ban.until.is_none_or(|until| until > at)
+            };
+            let hardest = bans.iter().filter(holds).map(|ban| (ban.measure, lasts(ban))).max();
+            let found = rig.bans.look_up(client, now).map(|found| {
+                let same = |ban: &&Ban| ban.target == found.target && ban.measure == found.measure;
+                (found.measure, lasts(bans.iter().find(same).unwrap()))
             });
-            prop_assert_eq!(found, longest);
+            prop_assert_eq!(found, hardest);
         }
     }
+}
+
+fn measure() -> impl Strategy<Value = Measure> {
+    prop::sample::select(vec![Measure::Throttle, Measure::Tarpit, Measure::Isolate, Measure::Block])
 }
 
 #[test]
@@ -168,7 +219,7 @@ fn look_ups_go_on_while_bans_change() {
         let rig = Arc::clone(&rig);
         std::thread::spawn(move || {
             let always = "198.51.100.1".parse().unwrap();
-            (0..20_000).filter(|_| rig.bans.check(always, now.instant).is_err()).count()
+            (0..20_000).filter(|_| rig.bans.look_up(always, now.instant).is_some()).count()
         })
     };
     rig.ban("198.51.100.1", None).unwrap();
@@ -178,4 +229,132 @@ fn look_ups_go_on_while_bans_change() {
     reader.join().unwrap();
     assert_eq!(rig.bans.stats().added, 201);
     assert_eq!(rig.by("203.0.113.199").as_deref(), Some("203.0.113.199"));
+}
+
+#[test]
+fn of_several_measures_the_hardest_counts_until_it_ends() {
+    let rig = Rig::new();
+    rig.take(of(target("192.0.2.0/24"), Measure::Throttle, None)).unwrap();
+    rig.take(of(target("192.0.2.1"), Measure::Tarpit, Some(60))).unwrap();
+    rig.take(of(target("192.0.2.1"), Measure::Block, Some(30))).unwrap();
+    assert_eq!(rig.done_about("192.0.2.1"), Some(Measure::Block));
+    assert_eq!(rig.done_about("192.0.2.2"), Some(Measure::Throttle));
+    rig.clock.advance(Duration::from_secs(30));
+    assert_eq!(rig.done_about("192.0.2.1"), Some(Measure::Tarpit));
+    rig.clock.advance(Duration::from_secs(30));
+    assert_eq!(rig.done_about("192.0.2.1"), Some(Measure::Throttle));
+    assert_eq!(rig.take(of(target("192.0.2.1"), Measure::Alert, None)), Err(Why::Senseless));
+}
+
+#[test]
+fn names_are_held_wherever_they_come_from() {
+    let rig = Rig::new();
+    assert!(!rig.bans.has_names());
+    rig.take(of(Target::Subject(party("ann")), Measure::Block, Some(60))).unwrap();
+    rig.take(of(Target::Client(party("app")), Measure::Throttle, None)).unwrap();
+    let hash = "ab".repeat(32);
+    rig.take(of(Target::Token(hash.as_str().into()), Measure::Isolate, None)).unwrap();
+    assert_eq!(rig.known("ann", "web", None), Some(Measure::Block));
+    assert_eq!(rig.known("bob", "app", None), Some(Measure::Throttle));
+    assert_eq!(rig.known("bob", "app", Some(&hash)), Some(Measure::Isolate));
+    assert_eq!(rig.known("app", "ann", None), None, "a subject is no client");
+    let other = Known { provider: "other", subject: Some("ann"), client: None };
+    assert_eq!(rig.bans.look_up_known(other, None, rig.now().instant), None);
+    rig.clock.advance(Duration::from_secs(60));
+    assert_eq!(rig.known("ann", "web", None), None);
+}
+
+#[test]
+fn a_route_spares_the_protected_and_the_panic_switch_everybody() {
+    let rig = Rig::new();
+    rig.bans.configure(&["192.0.2.7".parse().unwrap()], 10, Vec::new(), rig.now());
+    rig.take(of(Target::Route("login".into()), Measure::Tarpit, None)).unwrap();
+    rig.ban("198.51.100.1", None).unwrap();
+    let on_route = |client: &str| {
+        let found = rig.bans.look_up_route("login", client.parse().unwrap(), rig.now().instant);
+        found.map(|found| found.measure)
+    };
+    assert_eq!((on_route("192.0.2.1"), on_route("192.0.2.7")), (Some(Measure::Tarpit), None));
+    assert!(rig.bans.suspend(true) && !rig.bans.suspend(true));
+    assert_eq!((on_route("192.0.2.1"), rig.by("198.51.100.1")), (None, None));
+    assert!(rig.bans.suspend(false));
+    assert_eq!(rig.by("198.51.100.1").as_deref(), Some("198.51.100.1"));
+}
+
+#[test]
+fn endpoints_and_zones_are_only_isolated() {
+    let rig = Rig::new();
+    let zone = Target::Zone { upstream: "api".into(), zone: "a".into() };
+    let endpoint =
+        Target::Endpoint { upstream: "api".into(), endpoint: "10.0.0.1:80".parse().unwrap() };
+    assert_eq!(rig.take(of(zone.clone(), Measure::Block, None)), Err(Why::Senseless));
+    rig.take(of(zone.clone(), Measure::Isolate, None)).unwrap();
+    rig.take(of(endpoint.clone(), Measure::Isolate, Some(60))).unwrap();
+    rig.ban("192.0.2.1", None).unwrap();
+    let isolated = |rig: &Rig| {
+        rig.bans.isolated(rig.now()).into_iter().map(|ban| ban.target).collect::<Vec<_>>()
+    };
+    assert_eq!(isolated(&rig), [endpoint, zone.clone()]);
+    rig.clock.advance(Duration::from_secs(60));
+    assert_eq!(isolated(&rig), [zone]);
+    rig.bans.suspend(true);
+    assert!(isolated(&rig).is_empty());
+}
+
+/// More than are put into new tables with each change.
+fn many(rig: &Rig) {
+    let bans = (0..10_000_u32).map(|n| ban(&Ipv4Addr::from(0x0A00_0000 + 2 * n).to_string(), None));
+    assert_eq!(rig.bans.add(bans, rig.now()).0, 10_000);
+    rig.bans.settle(rig.now());
+    assert!(!rig.bans.is_unsettled());
+}
+
+#[test]
+fn changes_of_a_large_table_hold_at_once_and_still_when_it_is_settled() {
+    let rig = Rig::new();
+    many(&rig);
+    let check = || {
+        assert_eq!(rig.by("192.0.2.9").as_deref(), Some("192.0.2.0/24"));
+        assert_eq!(rig.by("10.0.0.0"), None, "it was lifted");
+        assert_eq!(rig.by("10.0.0.2").as_deref(), Some("10.0.0.2"));
+        assert_eq!(rig.known("ann", "app", None), Some(Measure::Throttle));
+    };
+    rig.ban("192.0.2.0/24", Some(60)).unwrap();
+    rig.take(of(Target::Subject(party("ann")), Measure::Throttle, None)).unwrap();
+    assert!(rig.lift("10.0.0.0"));
+    assert!(rig.bans.is_unsettled());
+    check();
+    rig.bans.settle(rig.now());
+    assert!(!rig.bans.is_unsettled());
+    check();
+    // Lifted and added again while nobody settles.
+    assert!(rig.lift("10.0.0.2") && rig.by("10.0.0.2").is_none());
+    rig.ban("10.0.0.2", Some(5)).unwrap();
+    check();
+    assert!(!rig.bans.lift(&Target::Subject(party("ann")), None, rig.now()).is_empty());
+    assert_eq!(rig.known("ann", "app", None), None);
+}
+
+#[test]
+fn a_source_lifts_only_its_own() {
+    let rig = Rig::new();
+    rig.ban("192.0.2.1", Some(60)).unwrap();
+    rig.take(Ban { source: "crowdsec".into(), ..ban("192.0.2.2", Some(60)) }).unwrap();
+    let both = ["192.0.2.1", "192.0.2.2"].map(|network| (target(network), None));
+    let lifted = rig.bans.lift_of("crowdsec", both, rig.now());
+    assert_eq!(lifted.iter().map(|ban| ban.target.to_string()).collect::<Vec<_>>(), ["192.0.2.2"]);
+    assert!(rig.by("192.0.2.1").is_some() && rig.by("192.0.2.2").is_none());
+}
+
+#[test]
+fn lines_of_the_first_version_are_read() {
+    let old = r#"{"network":"192.0.2.0/24","until":60,"since":1,"source":"admin","reason":"x"}"#;
+    let (read, bad) = file::read(old);
+    assert_eq!((read.len(), bad.len()), (1, 0));
+    assert_eq!(
+        (read[0].measure, read[0].target.to_string()),
+        (Measure::Block, "192.0.2.0/24".into())
+    );
+    let newer = old.replace("{", r#"{"v":3,"#);
+    assert_eq!(file::read(&newer).1[0].what, "version 3 of bans is not known");
 }

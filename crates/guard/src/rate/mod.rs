@@ -7,6 +7,7 @@
 mod buckets;
 mod headers;
 mod settings;
+mod throttle;
 
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::net::IpAddr;
@@ -21,6 +22,7 @@ pub(crate) use self::buckets::nanos;
 use self::buckets::{Buckets, Gcra};
 pub use self::headers::{RATE_LIMIT, RATE_LIMIT_POLICY};
 pub use self::settings::{KeyPart, RateLimitKey, RateLimitSettings};
+pub use self::throttle::Throttle;
 
 /// One compiled rate limit. Its policy is immutable; its buckets live on over a reload.
 #[derive(Clone, Debug)]
