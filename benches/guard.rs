@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
 use http::request::Parts;
 use http::{HeaderValue, Method, Version};
+use tidegate_core::decision::{Measure, Target};
 use tidegate_core::net::{AddressSet, Network};
 use tidegate_core::{Clock, Event, Request};
 use tidegate_guard::bans::{Ban, Bans, Now};
@@ -128,27 +129,75 @@ fn bans(c: &mut Criterion) {
             .map(scattered)
             .map(|n| (client(n), client_v6(n)))
             .unzip::<_, _, Vec<_>, Vec<_>>();
-        let all = v4.iter().chain(&v6).map(|address| Ban {
-            network: (*address).into(),
+        let (source, reason): (Arc<str>, Arc<str>) = ("bench".into(), "".into());
+        let ban = |address: IpAddr, measure| Ban {
+            target: Target::Network(address.into()),
+            measure,
             until: Some(u64::MAX),
             since: 0,
-            source: "bench".into(),
-            reason: "".into(),
-        });
+            source: Arc::clone(&source),
+            reason: Arc::clone(&reason),
+        };
+        let all = v4.iter().chain(&v6).map(|address| ban(*address, Measure::Block));
         let (taken, refused) = bans.add(all, now);
         assert_eq!((taken, refused.len()), (v4.len() + v6.len(), 0), "all are banned");
+        bans.settle(now);
         let mut n = 1;
         let mut bench = |name: &str, address: fn(u32) -> IpAddr| {
             group.bench_function(BenchmarkId::new(name, size), |b| {
                 b.iter(|| {
-                    black_box(bans.check(address(scattered(next(&mut n) % size)), now.instant))
+                    black_box(bans.look_up(address(scattered(next(&mut n) % size)), now.instant))
                 });
             });
         };
         bench("IPv4", client);
         bench("IPv6", client_v6);
+        // Other measures beside it, and changes that wait: what a look-up costs at the worst.
+        let others = [Measure::Throttle, Measure::Tarpit, Measure::Isolate];
+        let others = others.into_iter().zip(1..).map(|(measure, n)| ban(client(n), measure));
+        assert_eq!(bans.add(others, now).0, 3, "all are new");
+        let mut n = 1;
+        group.bench_function(BenchmarkId::new("IPv4, four measures, unsettled", size), |b| {
+            b.iter(|| {
+                let address = client(scattered(next(&mut n) % size));
+                black_box(bans.look_up(address, now.instant))
+            });
+        });
+        let mut n = 1;
+        group.bench_function(BenchmarkId::new("add one", size), |b| {
+            b.iter_custom(|rounds| add_one_by_one(&bans, &ban, &mut n, rounds, now));
+        });
+        group.bench_function(BenchmarkId::new("settle", size), |b| b.iter(|| bans.settle(now)));
     }
     group.finish();
+}
+
+/// Adds and lifts bans one by one, and settles in between as the process does; only the adding is
+/// timed.
+fn add_one_by_one(
+    bans: &Bans,
+    ban: &impl Fn(IpAddr, Measure) -> Ban,
+    n: &mut u32,
+    rounds: u64,
+    now: Now,
+) -> Duration {
+    let clock = Clock::System;
+    let mut spent = Duration::ZERO;
+    let mut added = Vec::new();
+    for round in 0..rounds {
+        let ban = ban(client(next(n) >> 1), Measure::Tarpit);
+        added.push((ban.target.clone(), Some(Measure::Tarpit)));
+        let began = clock.now();
+        black_box(bans.add([ban], now));
+        spent += clock.now() - began;
+        if round % 256 == 255 {
+            bans.lift_of("bench", added.drain(..), now);
+            bans.settle(now);
+        }
+    }
+    bans.lift_of("bench", added, now);
+    bans.settle(now);
+    spent
 }
 
 /// Different numbers for different `n`, all over the range; never loopback's.

@@ -348,7 +348,8 @@ fn files(extension: &str) -> Result<Vec<PathBuf>> {
     while let Some(folder) = folders.pop() {
         for path in list(&folder)? {
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            let generated = ["target", "corpus", "artifacts", "node_modules", "venv"].contains(&name);
+            let generated =
+                ["target", "corpus", "artifacts", "node_modules", "venv"].contains(&name);
             if path.is_dir() && !generated && !name.starts_with('.') {
                 folders.push(path);
             } else if path.extension().is_some_and(|found| found == extension) {

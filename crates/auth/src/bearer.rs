@@ -3,6 +3,8 @@
 use http::{HeaderMap, header};
 use tidegate_core::Request;
 
+use crate::jose::sha256;
+
 /// What stands in `Authorization`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shown<'r> {
@@ -41,6 +43,19 @@ pub(crate) fn shown<'r>(request: &Request<'r>) -> Result<Shown<'r>, ShownWrong> 
         return Err(ShownWrong::Query);
     }
     authorization(request.headers())
+}
+
+/// The SHA-256 of the token that is shown, in hexadecimal; `None` if none is.
+#[must_use]
+pub fn token_hash(headers: &HeaderMap) -> Option<String> {
+    use std::fmt::Write as _;
+    let token = authorization(headers).ok()?.token()?;
+    let mut hash = String::with_capacity(64);
+    for byte in sha256(token.as_bytes()) {
+        // Writing to a string does not fail.
+        let (Ok(()) | Err(_)) = write!(hash, "{byte:02x}");
+    }
+    Some(hash)
 }
 
 fn authorization(headers: &HeaderMap) -> Result<Shown<'_>, ShownWrong> {

@@ -36,6 +36,7 @@ mod way;
 pub use self::access::{Access, Answer, Need, Verdict, Waited};
 pub use self::api_keys::ApiKeys;
 pub use self::authorizer::{Authorizer, Word};
+pub use self::bearer::token_hash;
 pub use self::exchange::{Exchanger, Trade, Traded};
 pub use self::forward::{Forwarded, is_twin};
 pub use self::identity::{Authenticated, Caller, Identity, Method, Permitted};

@@ -233,10 +233,15 @@ impl Event<'_> {
     }
 
     /// Whether its end is the response policy's own doing, or a ban's: such an event says nothing
-    /// new about who asked.
+    /// new about who asked. What was only held back has an answer that does.
     #[must_use]
     pub fn is_own_enforcement(&self) -> bool {
-        self.measure.is_some() || self.reason == Some(Reason::Banned)
+        match self.measure.map(|applied| applied.measure) {
+            Some(Measure::Block | Measure::Isolate) => true,
+            // Who left the tarpit may have done so because of it.
+            Some(_) if self.reason == Some(Reason::ClientClosed) => true,
+            _ => matches!(self.reason, Some(Reason::Banned | Reason::Throttled)),
+        }
     }
 
     /// How bad it is.

@@ -5,12 +5,14 @@
 //! knows Pingora.
 
 pub mod config;
+pub mod enforcement;
 pub mod pipeline;
 pub mod settings;
 pub mod snapshot;
 pub mod trial;
 
 pub use config::{Config, ConfigError, ConfigErrors};
+pub use enforcement::Enforcement;
 pub use pipeline::{Admission, Admitted, admit};
 pub use settings::Settings;
 pub use snapshot::Snapshot;

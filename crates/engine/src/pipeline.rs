@@ -9,10 +9,12 @@ use http::{HeaderName, HeaderValue, header, response};
 use tidegate_auth::{Answer, Authenticated, Caller, Need, Permitted, Verdict as Access, Waited};
 use tidegate_core::event::WafSummary;
 use tidegate_core::{Denial, Reason, Request};
+use tidegate_guard::InForce;
 use tidegate_guard::rate::{Known, RATE_LIMIT, RATE_LIMIT_POLICY};
 use tidegate_traffic::Lookup;
 use tidegate_waf::{Inspection, RequestFacts, Verdict};
 
+use crate::enforcement::{Enforcement, Stopped};
 use crate::snapshot::{Route, Snapshot};
 
 /// Decides about a request's head; `facts` are what the firewall may know beyond it. A route with a body to inspect says so in
@@ -28,9 +30,12 @@ pub fn admit(
     caller: &Caller<'_>,
 ) -> Result<Admission, Box<Refused>> {
     let found = find_route(snapshot, request);
-    check_ban(snapshot, request, found.as_ref().ok().map(|(route, _)| *route))?;
-    let (route, matched_len) = found?;
-    let mut admitted = Admitted::new(route, matched_len);
+    let measure = check_bans(snapshot, request, found.as_ref().ok().map(|(route, _)| *route))?;
+    let (route, matched_len) = match found {
+        Ok(found) => found,
+        Err(refused) => return Err(Box::new(Refused { measure, ..*refused })),
+    };
+    let mut admitted = Admitted::new(route, matched_len, snapshot.enforcement(), measure);
     admitted.check_address(request)?;
     admitted.take_tokens(request, None)?;
     admitted.inspect_head(request, facts)?;
@@ -108,7 +113,7 @@ pub fn inspect_refused(
     if route.waf.is_off() && route.waf_shadow.is_off() {
         return None;
     }
-    let mut looked = Admitted::new(route, matched_len);
+    let mut looked = Admitted::new(route, matched_len, snapshot.enforcement(), None);
     // A refusal changes nothing here, and has its findings told as well.
     let refused = looked.inspect_head(request, facts).err();
     if let Some(refused) = refused {
@@ -133,6 +138,8 @@ pub struct Admitted {
     shadow: Option<Inspection>,
     body_cap: Option<usize>,
     permitted: Option<Box<Permitted>>,
+    enforcement: Arc<Enforcement>,
+    measure: Option<InForce>,
 }
 
 /// A refused request, with what was known when it was refused.
@@ -150,11 +157,35 @@ pub struct Refused {
     pub dry_run_limits: Vec<Box<str>>,
     /// Who asked, if that was found out before.
     pub who: Option<Authenticated>,
+    /// The measure that refused it or holds it back, if one does.
+    pub measure: Option<InForce>,
+}
+
+impl Refused {
+    /// A refusal before anything else was found out.
+    fn at_once(denial: Denial, route: Option<Arc<Route>>) -> Self {
+        Self {
+            denial,
+            route,
+            waf: None,
+            waf_shadow: None,
+            dry_run_limits: Vec::new(),
+            who: None,
+            measure: None,
+        }
+    }
 }
 
 impl Admitted {
-    fn new(route: &Arc<Route>, matched_len: usize) -> Self {
+    fn new(
+        route: &Arc<Route>,
+        matched_len: usize,
+        enforcement: &Arc<Enforcement>,
+        measure: Option<InForce>,
+    ) -> Self {
         Self {
+            enforcement: Arc::clone(enforcement),
+            measure,
             route: Arc::clone(route),
             matched_len,
             limits: Vec::new(),
@@ -182,6 +213,12 @@ impl Admitted {
     #[must_use]
     pub fn permitted(&self) -> Option<&Permitted> {
         self.permitted.as_deref()
+    }
+
+    /// Whether the request is to be held back or isolated, and by whose decision.
+    #[must_use]
+    pub fn measure(&self) -> Option<&InForce> {
+        self.measure.as_ref()
     }
 
     /// How many bytes of the body are to be held back for [`Admitted::inspect_body`]; `None` if
@@ -385,12 +422,29 @@ impl Admitted {
             subject: who.subject.as_deref(),
             client: who.client.as_deref(),
         });
-        let taken = self.take_tokens(request, Some(known));
+        let taken =
+            self.enforce(request, known).and_then(|()| self.take_tokens(request, Some(known)));
         taken.map_err(|refused| {
             with(refused, permitted.as_ref().map(|permitted| permitted.who().clone()))
         })?;
         self.permitted = permitted;
         Ok(Admission::Admitted(Box::new(self)))
+    }
+
+    /// Does what measures about who asks demand.
+    fn enforce(&mut self, request: &Request<'_>, known: Known<'_>) -> Result<(), Box<Refused>> {
+        let already = self.measure.take();
+        match self.enforcement.check_known(request, known, already) {
+            Ok(measure) => {
+                self.measure = measure;
+                Ok(())
+            }
+            Err(stopped) => {
+                let (denial, by) = *stopped;
+                self.measure = Some(by);
+                Err(self.refuse(denial))
+            }
+        }
     }
 
     fn refuse(&mut self, denial: Denial) -> Box<Refused> {
@@ -402,6 +456,7 @@ impl Admitted {
             waf_shadow: self.waf_shadow_summary(),
             dry_run_limits: self.dry_run_limits().map(Box::from).collect(),
             who: None,
+            measure: self.measure.clone(),
         })
     }
 }
@@ -412,20 +467,16 @@ fn with(mut refused: Box<Refused>, who: Option<Authenticated>) -> Box<Refused> {
 }
 
 /// Whoever is banned learns nothing of the routes, and is logged under the one that was meant.
-fn check_ban(
+/// Answers what else than refusing is to be done.
+fn check_bans(
     snapshot: &Snapshot,
     request: &Request<'_>,
     route: Option<&Arc<Route>>,
-) -> Result<(), Box<Refused>> {
-    snapshot.bans().check(request.client, request.received_at).map_err(|banned| {
-        Box::new(Refused {
-            denial: banned.into(),
-            route: route.cloned(),
-            waf: None,
-            waf_shadow: None,
-            dry_run_limits: Vec::new(),
-            who: None,
-        })
+) -> Result<Option<InForce>, Box<Refused>> {
+    let checked = snapshot.enforcement().check_head(request, route.map(|route| &*route.id));
+    checked.map_err(|stopped: Stopped| {
+        let (denial, by) = *stopped;
+        Box::new(Refused { measure: Some(by), ..Refused::at_once(denial, route.cloned()) })
     })
 }
 
@@ -448,12 +499,5 @@ fn find_route<'s>(
         }
         Lookup::NotFound => Denial::new(Reason::NoRoute),
     };
-    Err(Box::new(Refused {
-        denial,
-        route: None,
-        waf: None,
-        waf_shadow: None,
-        dry_run_limits: Vec::new(),
-        who: None,
-    }))
+    Err(Box::new(Refused::at_once(denial, None)))
 }

@@ -18,6 +18,7 @@ pub use access_log::{
 };
 pub use metrics::{
     AbortedConnection, AuditAnchor, AuditSample, BuildInfo, CONTENT_TYPE, EJECTION_CAUSES,
-    EndpointMetrics, Exchanged, InFlight, ListenerMetrics, Metrics, OpenConnection, RETRY_REASONS,
-    RateLimitTable, RefusedConnection, RouteMetrics, TlsFailure, UpstreamMetrics, UpstreamState,
+    EndpointMetrics, EnforcementSample, Exchanged, InFlight, ListenerMetrics, Metrics,
+    OpenConnection, RETRY_REASONS, RateLimitTable, RefusedConnection, RouteMetrics, TlsFailure,
+    UpstreamMetrics, UpstreamState,
 };

@@ -25,6 +25,7 @@ use crate::auth;
 use crate::bans;
 use crate::drain;
 use crate::edge::Edge;
+use crate::enforcement::{alertmanager, panic};
 use crate::life::Command;
 
 /// How long one admin connection may live.
@@ -70,8 +71,12 @@ pub(crate) async fn serve(admin: Admin, listener: TcpListener, shutdown: Shutdow
 impl ServeHttp for Admin {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
         let peer = session.client_addr().and_then(|peer| peer.as_inet()).copied();
+        let response = match self.body_of_webhook(session, peer).await {
+            Some(Ok(body)) => alertmanager::receive(&self.edge, &body),
+            Some(Err(status)) => text(status, "this webhook is not taken\n"),
+            None => self.answer_to(session.req_header(), peer).await,
+        };
         let head = session.req_header();
-        let response = self.answer_to(head, peer).await;
         let target = head.uri.path_and_query().map_or("", |target| target.as_str());
         self.edge.audit_admin(peer, (&head.method, target), response.status());
         response
@@ -106,6 +111,13 @@ impl Admin {
                     Err(status) => text(status, "this request may not change anything\n"),
                 }
             }
+            (&Method::POST, "/response/panic") => match self.may_change(head, peer) {
+                Ok(()) => panic::answer(&self.edge, &head.method, query),
+                Err(status) => text(status, "this request may not change anything\n"),
+            },
+            (&Method::GET | &Method::HEAD, "/response/panic") => {
+                panic::answer(&self.edge, &head.method, query)
+            }
             (&Method::GET | &Method::HEAD, "/bans") => bans::admin::read(&self.edge, query),
             (&Method::GET | &Method::HEAD, _) => self.read(path),
             _ => not_allowed("GET, HEAD"),
@@ -114,6 +126,32 @@ impl Admin {
 }
 
 impl Admin {
+    /// The body of a webhook, which is the only request that has one; `None` if this is none.
+    async fn body_of_webhook(
+        &self,
+        session: &mut ServerSession,
+        from: Option<SocketAddr>,
+    ) -> Option<Result<Vec<u8>, StatusCode>> {
+        let head = session.req_header();
+        if head.method != Method::POST || head.uri.path() != "/alertmanager" {
+            return None;
+        }
+        if let Err(status) = self.may_change(head, from.map(|peer| peer.ip())) {
+            return Some(Err(status));
+        }
+        let mut body = Vec::new();
+        loop {
+            match session.read_request_body().await {
+                Ok(Some(chunk)) if body.len() + chunk.len() > alertmanager::MAX_BODY => {
+                    return Some(Err(StatusCode::PAYLOAD_TOO_LARGE));
+                }
+                Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+                Ok(None) => return Some(Ok(body)),
+                Err(_gone) => return Some(Err(StatusCode::BAD_REQUEST)),
+            }
+        }
+    }
+
     fn read(&self, path: &str) -> Response<Vec<u8>> {
         match path {
             "/healthz" => text(StatusCode::OK, "ok\n"),
@@ -134,8 +172,9 @@ impl Admin {
             _ => text(
                 StatusCode::NOT_FOUND,
                 "GET /healthz /readyz /metrics /config /upstreams /bans /report/scopes \
-                 /audit/checkpoint, \
-                 POST /reload /revoke /bans /audit/erase /upstreams/<name>/drain \
+                 /response/panic /audit/checkpoint, \
+                 POST /reload /revoke /bans /response/panic /alertmanager /audit/erase \
+                 /upstreams/<name>/drain \
                  /upstreams/<name>/undrain, DELETE /bans\n",
             ),
         }
@@ -158,7 +197,7 @@ impl Admin {
                         "healthy": endpoint.is_healthy(),
                         "ejected": endpoint.is_ejected().then(|| endpoint.ejection().cause.map(|cause| cause.as_str())),
                         "drained": endpoint.is_drained(),
-                        "isolated": endpoint.is_isolated(),
+                        "isolated": endpoint.is_isolated() || endpoint.is_quarantined(),
                         "warmth": f64::from(endpoint.warmth()) / 1_000.0,
                         "in_flight": endpoint.in_flight(),
                         "picks": endpoint.picks(),

@@ -16,6 +16,7 @@ use tidegate_core::reading::Target;
 use tidegate_core::{Denial, Event, Reason, Request};
 use tidegate_engine::snapshot::{Route, Timeouts};
 use tidegate_engine::{Admitted, RequestFacts};
+use tidegate_guard::InForce;
 use tidegate_observe::InFlight;
 use tidegate_traffic::Lease;
 use tidegate_traffic::retry::{Cause, RetryPermit};
@@ -41,6 +42,10 @@ pub(crate) struct Context {
     /// Present once a route was found, also if the request is refused.
     pub(crate) route: Option<Arc<Route>>,
     pub(crate) lane: Option<Arc<Lane>>,
+    /// The measure that holds for the request, if one does.
+    pub(crate) measure: Option<InForce>,
+    /// Where the request goes in place of its lane's upstream, if it is isolated.
+    pub(crate) quarantine: Option<Arc<Upstream>>,
     /// Which of the lane's upstreams, once that is chosen.
     pub(crate) side: Option<usize>,
     /// Where the request is going, if its route has an upstream.
@@ -63,7 +68,7 @@ pub(crate) struct Context {
     pub(crate) trail: Trail,
     /// Whether the event was recorded; if not, it is when this is dropped.
     pub(crate) recorded: bool,
-    /// Time spent waiting for the client's body, before anything was sent upstream.
+    /// Time spent waiting for the client's body or in the tarpit, before anything was sent upstream.
     pub(crate) body_wait: Duration,
 }
 
@@ -203,7 +208,8 @@ impl Context {
 
     /// Where the request goes, if its route has an upstream.
     pub(crate) fn upstream(&self) -> Option<&Arc<Upstream>> {
-        self.lane.as_ref()?.upstream(self.side)
+        let lane = self.lane.as_ref()?;
+        self.quarantine.as_ref().or_else(|| lane.upstream(self.side))
     }
 
     /// When the request's total time is over.
@@ -277,6 +283,7 @@ impl Context {
             waf_shadow: shadow.as_ref().or(refused.and_then(|found| found.waf_shadow.as_ref())),
             dry_run_limits: &dry_run_limits,
             identity: identity.as_ref(),
+            measure: self.applied(),
             ..event
         };
         let lane = self.lane.as_ref();
@@ -286,6 +293,7 @@ impl Context {
         metrics.record(&event, route, upstream.map(|upstream| &*upstream.metrics));
         edge.access_log().log(&event);
         audit::end(edge, &event, &self.trail);
+        edge.respond_to(&event);
     }
 
     /// Who asked, if they showed it, whether they may pass or not.

@@ -14,13 +14,16 @@ use tidegate_engine::Snapshot;
 use tidegate_engine::pipeline::Found;
 use tidegate_engine::settings::LimitsSettings;
 use tidegate_guard::{ConnectionCounts, ConnectionLimits, RateLimit};
-use tidegate_observe::{AccessLog, Metrics, RateLimitTable};
+use tidegate_observe::{AccessLog, EnforcementSample, Metrics, RateLimitTable};
 
 use crate::audit::{self, Auditor, Trail};
 use crate::auth::{AuthServices, Trusts};
 use crate::bans::{self, BanFile};
 use crate::client_stream::ClientStream;
 use crate::connection::Connection;
+use crate::enforcement::carry_out::{Decided, Waiting};
+use crate::enforcement::own;
+use crate::enforcement::panic::Switch;
 use crate::held::HeldBytes;
 use crate::lanes::Lanes;
 use crate::refused;
@@ -42,6 +45,8 @@ pub(crate) struct Edge {
     access_log: AccessLog,
     audit: Option<Arc<Auditor>>,
     ban_file: BanFile,
+    decided: Decided,
+    panic: Switch,
     connections: ConnectionCounts,
     held_bytes: Arc<HeldBytes>,
     clock: Clock,
@@ -76,26 +81,30 @@ impl Edge {
         access_log: AccessLog,
         audit: Option<Auditor>,
         clock: Clock,
-    ) -> io::Result<Self> {
+    ) -> io::Result<(Self, Waiting)> {
         let settings = live.snapshot.settings();
         let connections = ConnectionCounts::new(connection_limits(&settings.limits));
         let held_bytes = Arc::new(HeldBytes::new(settings.limits.held_bodies.as_usize()));
         let now = bans::now(&clock);
-        live.snapshot.enforce_bans(now);
+        live.snapshot.enforce_bans(&own::addresses(), now);
         let ban_file = BanFile::open(settings.bans.file.as_deref(), live.snapshot.bans(), now)?;
-        Ok(Self {
+        let (decided, waiting) = Decided::new();
+        let edge = Self {
             live: ArcSwap::from_pointee(live),
             metrics,
             access_log,
             audit: audit.map(Arc::new),
             ban_file,
+            decided,
+            panic: Switch::default(),
             connections,
             held_bytes,
             clock,
             auth: AuthServices::new(),
             ready: AtomicBool::new(false),
             draining: AtomicBool::new(false),
-        })
+        };
+        Ok((edge, waiting))
     }
 
     /// The configuration in force.
@@ -108,7 +117,7 @@ impl Edge {
         let limits = &live.snapshot.settings().limits;
         self.connections.set_limits(connection_limits(limits));
         self.held_bytes.set_limit(limits.held_bodies.as_usize());
-        live.snapshot.enforce_bans(bans::now(&self.clock));
+        live.snapshot.enforce_bans(&own::addresses(), bans::now(&self.clock));
         if let (Some(auditor), Some(settings)) = (self.audit(), &live.snapshot.settings().audit) {
             auditor.apply(settings);
         }
@@ -139,6 +148,15 @@ impl Edge {
 
     pub(crate) fn ban_file(&self) -> &BanFile {
         &self.ban_file
+    }
+
+    /// Where decisions wait for their deed.
+    pub(crate) fn decided(&self) -> &Decided {
+        &self.decided
+    }
+
+    pub(crate) fn panic_switch(&self) -> &Switch {
+        &self.panic
     }
 
     pub(crate) fn connections(&self) -> &ConnectionCounts {
@@ -205,6 +223,11 @@ impl Edge {
         self.metrics.set_rate_limit_tables(live.snapshot.rate_limits().map(table).collect());
         let bans = live.snapshot.bans().stats();
         self.metrics.set_bans(bans.added, bans.listed);
+        self.metrics.set_enforcement(EnforcementSample {
+            measures: bans.measures,
+            held: live.snapshot.enforcement().held(),
+            panic: live.snapshot.bans().is_suspended(),
+        });
         if let Some(auditor) = self.audit() {
             self.metrics.set_audit(auditor.sample(self.clock.wall()));
         }
@@ -254,6 +277,7 @@ impl Edge {
         self.metrics.record(&event, route, None);
         self.access_log.log(&event);
         audit::end(self, &event, &Trail::default());
+        self.respond_to(&event);
     }
 }
 

@@ -31,6 +31,7 @@ use crate::body;
 use crate::connection::Connection;
 use crate::context::{Arrival, Context, Findings};
 use crate::edge::{Edge, Live};
+use crate::enforcement::hold::hold;
 use crate::exchange;
 use crate::refused;
 use crate::request_id::RequestId;
@@ -86,14 +87,24 @@ impl Gateway {
         let decided = admit(&arrival.live.snapshot, &request, &facts, &arrival.caller());
         let admitted = match auth::settle(decided, &request, arrival).await {
             Ok(admitted) => *admitted,
-            Err(refused) => return Err(note(*refused, ctx).into()),
+            Err(refused) => {
+                let measure = refused.measure.clone();
+                let held = hold(arrival, measure.as_ref()).await;
+                let denial = note(*refused, ctx);
+                ctx.body_wait += held?.waited;
+                return Err(denial.into());
+            }
         };
         let route = admitted.route().clone();
         let matched_len = admitted.matched_len();
+        ctx.measure = admitted.measure().cloned();
         ctx.admitted = Some(admitted);
         ctx.route = Some(route.clone());
         ctx.lane = arrival.live.lanes.of(&route).cloned();
+        let held = hold(arrival, ctx.measure.as_ref()).await?;
+        ctx.body_wait += held.waited;
         if let Action::Proxy { to, .. } = &route.action {
+            ctx.quarantine = held.quarantine;
             let chosen = to.choose(&request, random::next(), arrival.time);
             ctx.side = Some(chosen.side);
             ctx.journey.split_cookie = chosen.set_cookie;
@@ -186,11 +197,12 @@ impl Gateway {
 
 /// Keeps what the pipeline found out before it refused.
 fn note(refused: Refused, ctx: &mut Context) -> Denial {
-    let Refused { denial, route, waf, waf_shadow, dry_run_limits, who } = refused;
+    let Refused { denial, route, waf, waf_shadow, dry_run_limits, who, measure } = refused;
     if let (Some(arrival), Some(route)) = (&ctx.arrival, &route) {
         ctx.lane = arrival.live.lanes.of(route).cloned();
     }
     ctx.route = route;
+    ctx.measure = measure;
     ctx.refused = Some(Findings { waf, waf_shadow, dry_run_limits, who });
     denial
 }

@@ -16,6 +16,7 @@ mod connection;
 mod context;
 mod drain;
 mod edge;
+mod enforcement;
 mod exchange;
 mod faults;
 mod framing;

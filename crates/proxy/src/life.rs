@@ -128,6 +128,7 @@ impl Process {
                     signals::notify_stopping();
                     return self.drain(&mut signals, "drained").await;
                 }
+                Signal::Panic => self.protocols.edge().panic_by_signal("SIGUSR2"),
                 Signal::Stop => return self.ended("stopped"),
             }
         }

@@ -15,6 +15,8 @@ pub(crate) enum Signal {
     Drain,
     /// SIGINT.
     Stop,
+    /// SIGUSR2.
+    Panic,
 }
 
 /// The signals that the process listens to, from now on.
@@ -29,6 +31,7 @@ impl Signals {
             (Signal::Upgrade, SignalKind::quit()),
             (Signal::Drain, SignalKind::terminate()),
             (Signal::Stop, SignalKind::interrupt()),
+            (Signal::Panic, SignalKind::user_defined2()),
         ];
         let listen = |(meaning, kind)| match signal(kind) {
             Ok(stream) => Some((meaning, stream)),

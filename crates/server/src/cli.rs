@@ -68,6 +68,9 @@ pub(crate) enum Command {
     /// Tell what a running Tidegate recorded
     #[command(subcommand)]
     Report(ReportCommand),
+    /// Stop and resume the enforcement of a running Tidegate
+    #[command(subcommand)]
+    Response(ResponseCommand),
     /// Start in front of a bundled origin, and print what to try
     Demo(DemoArgs),
     /// Try requests on the web application firewall, without a server
@@ -133,19 +136,30 @@ pub(crate) struct AdminArgs {
 /// `tidegate bans`
 #[derive(Debug, Subcommand)]
 pub(crate) enum BansCommand {
-    /// Print every ban that was added, one a line: network, end, source, reason
+    /// Print every ban that was added, one a line: target, measure, end, source, reason
     List(AdminArgs),
-    /// Tell whether an address is banned, by what, and whether it is protected
+    /// Tell what holds for an address, by which bans, and whether it is protected; or the bans of
+    /// another target
     Explain {
         /// The address
-        address: IpAddr,
+        #[arg(required_unless_present = "other")]
+        address: Option<IpAddr>,
+        #[command(flatten)]
+        target: OtherTarget,
         #[command(flatten)]
         admin: AdminArgs,
     },
-    /// Ban an address or a network
+    /// Ban an address, a network or another target
     Add {
         /// An address, or a network such as 192.0.2.0/24
-        network: String,
+        #[arg(required_unless_present = "other")]
+        network: Option<String>,
+        #[command(flatten)]
+        target: OtherTarget,
+        /// What is done: throttle, tarpit, isolate or block; by default block, and isolate for an
+        /// endpoint or a zone
+        #[arg(long, value_name = "MEASURE")]
+        measure: Option<String>,
         /// For how long, such as 30s, 10m, 2h or 7d; without it until it is lifted
         #[arg(long = "for", value_name = "DURATION")]
         duration: Option<String>,
@@ -155,10 +169,16 @@ pub(crate) enum BansCommand {
         #[command(flatten)]
         admin: AdminArgs,
     },
-    /// Lift the ban of exactly this address or network
+    /// Lift the bans of exactly this address, network or other target
     Lift {
         /// As it was banned
-        network: String,
+        #[arg(required_unless_present = "other")]
+        network: Option<String>,
+        #[command(flatten)]
+        target: OtherTarget,
+        /// Only the ban with this measure
+        #[arg(long, value_name = "MEASURE")]
+        measure: Option<String>,
         #[command(flatten)]
         admin: AdminArgs,
     },
@@ -179,6 +199,60 @@ pub(crate) enum ReportCommand {
         #[command(flatten)]
         admin: AdminArgs,
     },
+}
+
+/// A target that is no address.
+#[derive(Args, Debug, Default)]
+#[group(id = "other", multiple = true, conflicts_with_all = ["network", "address"])]
+pub(crate) struct OtherTarget {
+    /// Who asks, such as the `sub` of their token; with --provider
+    #[arg(long, value_name = "NAME", requires = "provider")]
+    pub(crate) subject: Option<String>,
+    /// The client that acts, such as a token's `client_id` or the id of an API key; with --provider
+    #[arg(long, value_name = "NAME", requires = "provider")]
+    pub(crate) client: Option<String>,
+    /// The name of the issuer, the file of keys or another provider in the configuration
+    #[arg(long, value_name = "NAME")]
+    pub(crate) provider: Option<String>,
+    /// The SHA-256 of one token, in hexadecimal
+    #[arg(long = "token-hash", value_name = "HEX")]
+    pub(crate) token: Option<String>,
+    /// Everybody on a route, by its id
+    #[arg(long, value_name = "ID")]
+    pub(crate) route: Option<String>,
+    /// An endpoint of --upstream
+    #[arg(long, value_name = "ADDRESS:PORT", requires = "upstream")]
+    pub(crate) endpoint: Option<String>,
+    /// A zone of --upstream
+    #[arg(long, value_name = "NAME", requires = "upstream")]
+    pub(crate) zone: Option<String>,
+    /// The name of an upstream
+    #[arg(long, value_name = "NAME")]
+    pub(crate) upstream: Option<String>,
+}
+
+/// `tidegate response`
+#[derive(Debug, Subcommand)]
+pub(crate) enum ResponseCommand {
+    /// Turn the panic switch: while it is on, no measure is enforced, and all is still told
+    Panic {
+        /// What to do
+        #[arg(value_enum)]
+        turn: PanicTurn,
+        #[command(flatten)]
+        admin: AdminArgs,
+    },
+}
+
+/// What to do with the panic switch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PanicTurn {
+    /// Stop enforcing
+    On,
+    /// Enforce again, unless the file `response.panic_file` is there
+    Off,
+    /// Tell whether it is on, and why
+    Status,
 }
 
 /// `tidegate demo`

@@ -48,6 +48,8 @@ const EJECTED: u8 = 1 << 1;
 const DRAINED: u8 = 1 << 2;
 /// Its zone was taken out.
 const ISOLATED: u8 = 1 << 3;
+/// The response policy took it out, or its zone.
+const QUARANTINED: u8 = 1 << 4;
 
 /// How far an endpoint is with its slow start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,10 +140,17 @@ impl Endpoint {
         self.place.closed || self.down() & ISOLATED != 0
     }
 
-    /// Whether it can serve: healthy and not ejected.
+    /// Whether the response policy took it out. As with an ejection, it gets requests all the same
+    /// when too few others can serve.
+    #[must_use]
+    pub fn is_quarantined(&self) -> bool {
+        self.down() & QUARANTINED != 0
+    }
+
+    /// Whether it can serve: healthy, and neither ejected nor quarantined.
     #[must_use]
     pub fn is_able(&self) -> bool {
-        self.is_healthy() && !self.is_ejected()
+        self.is_healthy() && !self.is_ejected() && !self.is_quarantined()
     }
 
     /// Whether new requests may go to it: it is open and able.
@@ -231,6 +240,10 @@ impl Endpoint {
 
     pub(crate) fn set_drained(&self, drained: bool) -> bool {
         self.set_down(DRAINED, drained)
+    }
+
+    pub(crate) fn set_quarantined(&self, quarantined: bool) -> bool {
+        self.set_down(QUARANTINED, quarantined)
     }
 
     pub(crate) fn set_isolated(&self, isolated: bool) -> bool {

@@ -9,8 +9,12 @@ use serde::{Deserialize, Serialize};
 pub enum Kind {
     /// Something was asked of the admin listener.
     Admin,
+    /// Somebody added or lifted a ban.
+    Ban,
     /// A configuration was put in force or refused.
     Config,
+    /// The response policy decided something, or the panic switch was turned.
+    Decision,
     /// An answer whose outcome was recorded did not reach the client as a whole.
     Delivery,
     /// A subject's key was destroyed.
@@ -38,9 +42,11 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind that is written.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Admin,
+        Self::Ban,
         Self::Config,
+        Self::Decision,
         Self::Delivery,
         Self::Erasure,
         Self::Key,
@@ -57,7 +63,9 @@ impl Kind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Admin => "admin",
+            Self::Ban => "ban",
             Self::Config => "config",
+            Self::Decision => "decision",
             Self::Delivery => "delivery",
             Self::Erasure => "erasure",
             Self::Key => "key",

@@ -31,6 +31,8 @@ const FILES: &[&[&str]] = &[
     &["bans", "file"],
     &["bans", "lists", "*"],
     &["response", "geo", "*"],
+    &["bans", "crowdsec", "ca"],
+    &["response", "panic_file"],
 ];
 
 /// The policies, each of which may have a firewall.

@@ -50,7 +50,7 @@ pub struct Settings {
     /// The audit log: what happened to key events, to the configuration and to the process, in a
     /// form that can be proven. Default: none.
     pub audit: Option<AuditSettings>,
-    /// Addresses that are refused for a while, whatever they ask for.
+    /// Who is refused, isolated, held back or throttled for a while, whatever they ask for.
     pub bans: BansSettings,
     /// What is noticed in the requests, and what is done about it. Default: nothing.
     pub response: Option<ResponseSettings>,

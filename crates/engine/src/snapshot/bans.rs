@@ -1,32 +1,25 @@
-//! What the lists of banned addresses say.
+//! What the configuration says about bans and how measures are carried out.
 
 use std::sync::Arc;
 
 use tidegate_core::SettingsError;
+use tidegate_core::net::Network;
 use tidegate_core::units::ByteSize;
+use tidegate_guard::Bans;
 use tidegate_guard::bans::{Ban, file};
-use tidegate_guard::{Bans, BansSettings};
+use tidegate_guard::response::ResponseSettings;
 
 use super::Snapshot;
-use crate::config::read_file;
+use crate::config::{Config, read_file};
+use crate::enforcement::{Enforcement, Means};
 use crate::settings::Settings;
 
 /// A million networks need about 20 MB.
 const MAX_LIST: ByteSize = ByteSize::mib(64);
 
-/// The bans of the process, and what the configuration says of them.
-#[derive(Debug)]
-pub(super) struct Compiled {
-    pub(super) bans: Arc<Bans>,
-    pub(super) listed: Vec<Ban>,
-}
-
 /// Reads the lists. Nothing is in force before [`Snapshot::enforce_bans`].
-pub(super) fn compile(
-    settings: &BansSettings,
-    previous: Option<&Snapshot>,
-    errors: &mut Vec<SettingsError>,
-) -> Compiled {
+pub(super) fn listed(config: &Config, errors: &mut Vec<SettingsError>) -> Vec<Ban> {
+    let settings = &config.settings.bans;
     let mut listed = Vec::new();
     for (index, path) in settings.lists.iter().enumerate() {
         let error =
@@ -41,23 +34,77 @@ pub(super) fn compile(
             Err(message) => errors.push(error(message)),
         }
     }
-    let bans = previous.map(|previous| Arc::clone(previous.bans())).unwrap_or_default();
-    Compiled { bans, listed }
+    if let Some(crowdsec) = &settings.crowdsec {
+        let found = crowdsec.errors().into_iter();
+        errors.extend(found.map(|error| error.under(["bans", "crowdsec"])));
+        let path = ["bans", "crowdsec", "key"];
+        if !config.is_secret(&path) {
+            let error = SettingsError::new(path, "a secret stands in the configuration");
+            errors.push(error.with_hint("write `${env:NAME}` or `${file:path}`"));
+        }
+    }
+    listed
+}
+
+/// How measures are carried out.
+pub(super) fn means(settings: &Settings, errors: &mut Vec<SettingsError>) -> Means {
+    let Some(response) = &settings.response else { return Means::default() };
+    let ResponseSettings { throttle, tarpit, isolate, .. } = response;
+    let found = tarpit.errors().into_iter();
+    errors.extend(found.map(|error| error.under(["response", "tarpit"])));
+    if let Some(isolate) = isolate
+        && !settings.upstreams.contains_key(&isolate.to)
+    {
+        let message = format!("no upstream is named `{}`", isolate.to);
+        errors.push(SettingsError::new(["response", "isolate", "to"], message));
+    }
+    Means { throttle: *throttle, tarpit: *tarpit, isolate: isolate.clone() }
 }
 
 impl Snapshot {
+    /// The measures in force, and how they are carried out.
+    #[must_use]
+    pub fn enforcement(&self) -> &Arc<Enforcement> {
+        &self.enforcement
+    }
+
     /// The bans in force, which outlive a reload.
     #[must_use]
     pub fn bans(&self) -> &Arc<Bans> {
-        &self.bans.bans
+        self.enforcement.bans()
     }
 
-    /// Puts in force what this configuration says about bans.
-    pub fn enforce_bans(&self, now: tidegate_guard::bans::Now) {
-        let Settings { bans, trusted_proxies, .. } = self.settings();
+    /// Whom no measure holds, as far as the configuration says: what it names, and the addresses
+    /// that it listens on and sends requests to.
+    #[must_use]
+    pub fn protected(&self) -> Vec<Network> {
+        let Settings { bans, response, trusted_proxies, listeners, .. } = self.settings();
+        let allowed = response.iter().flat_map(|response| &response.allow);
+        let named = bans.never.iter().chain(trusted_proxies).chain(allowed).copied();
+        let own = listeners.iter().map(|listener| listener.address.0.ip());
+        let pools = self.pools().values();
+        let endpoints = pools.flat_map(|pool| {
+            let all = pool.endpoints();
+            all.iter().map(|endpoint| endpoint.address().ip()).collect::<Vec<_>>()
+        });
+        let addresses = own.chain(endpoints).filter(|address| !address.is_unspecified());
+        named.chain(addresses.map(Network::from)).collect()
+    }
+
+    /// The same with this machine's addresses.
+    #[must_use]
+    pub fn protected_with(&self, own: &[Network]) -> Vec<Network> {
+        let mut all = self.protected();
+        all.extend_from_slice(own);
+        all
+    }
+
+    /// Puts in force what this configuration says about bans; `own` are this machine's addresses.
+    pub fn enforce_bans(&self, own: &[Network], now: tidegate_guard::bans::Now) {
         let since = tidegate_guard::bans::seconds(now.wall);
-        let listed = self.bans.listed.iter().map(|ban| Ban { since, ..ban.clone() }).collect();
-        let never: Vec<_> = bans.never.iter().chain(trusted_proxies).copied().collect();
-        self.bans.bans.configure(&never, bans.max(), listed, now);
+        let listed = self.enforcement.listed.iter();
+        let listed = listed.map(|ban| Ban { since, ..ban.clone() }).collect();
+        let never = self.protected_with(own);
+        self.bans().configure(&never, self.settings().bans.max(), listed, now);
     }
 }

@@ -33,13 +33,15 @@ pub use self::response::shipped_rules;
 pub use self::routes::{Action, Route, Timeouts};
 use self::rules::RuleSets;
 use crate::config::{Config, ConfigErrors};
+use crate::enforcement::Enforcement;
 use crate::settings::Settings;
 
 /// One configuration, compiled.
 pub struct Snapshot {
     settings: Settings,
     effective: String,
-    bans: bans::Compiled,
+    enforcement: Arc<Enforcement>,
+    response: Option<Arc<ResponsePolicy>>,
     router: Router,
     routes: Vec<Arc<Route>>,
     pools: BTreeMap<String, Arc<Pool>>,
@@ -48,7 +50,6 @@ pub struct Snapshot {
     auth: Arc<Auth>,
     identity_fields: Vec<HeaderName>,
     rules: RuleSets,
-    response: Option<Arc<ResponsePolicy>>,
 }
 
 impl Snapshot {
@@ -95,11 +96,15 @@ impl Snapshot {
         let response = response::compile(settings, &routes, &pools, previous, errors);
         let fields = routes.iter().flat_map(|route| route.access.identity_fields());
         let fields: BTreeSet<&str> = fields.map(HeaderName::as_str).collect();
+        let listed = bans::listed(config, errors);
+        let means = bans::means(settings, errors);
+        let before = previous.map(|previous| &*previous.enforcement);
+        let enforcement = Enforcement::new(means, listed, Arc::clone(&auth), before);
         Some(Self {
             auth,
             identity_fields: fields.into_iter().filter_map(|name| name.parse().ok()).collect(),
             effective: config.effective(),
-            bans: bans::compile(&settings.bans, previous, errors),
+            enforcement: Arc::new(enforcement),
             router: routes::router(config, errors)?,
             response,
             routes,

@@ -104,10 +104,18 @@ impl Bans {
     /// may be, and what its lists say. Bans that were added stay, whatever the lists say; of a
     /// protected address they are without effect.
     pub fn configure(&self, never: &[Network], max: usize, listed: Vec<Ban>, now: Now) {
-        self.never.store(Arc::new(never.iter().copied().chain(loopback()).collect()));
+        self.protect(never);
         let settling = self.settling.lock();
         self.book.lock().configure(max, listed);
         self.settle_locked(&settling, now);
+    }
+
+    /// Says who is `never` banned, beside loopback.
+    pub fn protect(&self, never: &[Network]) {
+        let never: AddressSet = never.iter().copied().chain(loopback()).collect();
+        if **self.never.load() != never {
+            self.never.store(Arc::new(never));
+        }
     }
 
     /// The hardest measure that holds for an address at `now`. At a million bans this takes some
@@ -372,7 +380,7 @@ pub enum Why {
     #[error("its time is over")]
     Over,
     /// It is among those who are never banned.
-    #[error("protected: loopback, or named in bans.never, or a trusted proxy")]
+    #[error("protected: loopback, named in bans.never or response.allow, or one of us")]
     Protected,
     /// The measure does not go with the target.
     #[error("an alert holds nobody, and endpoints and zones can only be isolated")]

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tidegate_core::Secret;
 use tidegate_core::decision::Measure;
 use tidegate_core::net::Network;
 use tidegate_core::units::Span;
+use tidegate_core::{Secret, SettingsError};
 
 /// Who is refused, isolated, held back or throttled for a while, whatever they ask for.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq)]
@@ -51,6 +51,27 @@ pub struct CrowdsecSettings {
     /// ignored. A reload applies it.
     #[serde(default)]
     pub captcha: Option<Measure>,
+}
+
+impl CrowdsecSettings {
+    /// What is wrong with them.
+    #[must_use]
+    pub fn errors(&self) -> Vec<SettingsError> {
+        let mut errors = Vec::new();
+        let scheme = self.url.split_once("://").map(|(scheme, _)| scheme);
+        if !matches!(scheme, Some("http" | "https")) {
+            let message = format!("`{}` is no address", self.url);
+            let hint = "write one such as http://127.0.0.1:8080";
+            errors.push(SettingsError::new(["url"], message).with_hint(hint));
+        }
+        if self.every < Span::seconds(1) {
+            errors.push(SettingsError::new(["every"], "every must be at least 1s"));
+        }
+        if self.captcha == Some(Measure::Alert) {
+            errors.push(SettingsError::new(["captcha"], "an alert holds nobody"));
+        }
+        errors
+    }
 }
 
 const fn default_every() -> Span {

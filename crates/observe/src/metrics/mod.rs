@@ -10,6 +10,7 @@
 mod audit;
 mod auth;
 mod ejections;
+mod enforcement;
 mod family;
 mod listeners;
 mod live;
@@ -28,12 +29,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use prometheus::{Encoder, Histogram, TextEncoder};
+use tidegate_core::decision::Decision;
 use tidegate_core::{Event, Notice};
 
 pub use self::audit::{AuditAnchor, AuditSample};
 use self::auth::Auth;
 pub use self::auth::Exchanged;
 pub use self::ejections::EJECTION_CAUSES;
+use self::enforcement::Enforcement;
+pub use self::enforcement::EnforcementSample;
 use self::family::{Families, histogram};
 use self::listeners::EarlyEnds;
 pub use self::listeners::{
@@ -79,6 +83,7 @@ struct Inner {
     waf_shadow: RuleMatches,
     reloads: Reloads,
     notices: Notices,
+    enforcement: Enforcement,
     auth: Auth,
     rate_limits: Mutex<Vec<RateLimitTable>>,
     access_log: Arc<AccessLogStats>,
@@ -119,6 +124,7 @@ impl Metrics {
                 waf_shadow: RuleMatches::default(),
                 reloads: Reloads::default(),
                 notices: Notices::default(),
+                enforcement: Enforcement::default(),
                 auth: Auth::default(),
                 rate_limits: Mutex::default(),
                 access_log: Arc::default(),
@@ -173,6 +179,9 @@ impl Metrics {
         if let Some(waf) = event.waf {
             self.inner.waf.record(waf);
         }
+        if let Some(applied) = event.measure {
+            self.inner.enforcement.touched(applied);
+        }
     }
 
     /// Counts a request as running until the guard is dropped.
@@ -199,6 +208,26 @@ impl Metrics {
     /// Counts what happened beside requests.
     pub fn noticed(&self, notice: &Notice) {
         self.inner.notices.record(notice);
+    }
+
+    /// Counts a decision of the response policy.
+    pub fn decided(&self, decision: &Decision) {
+        self.inner.enforcement.decided(decision);
+    }
+
+    /// Counts decisions that found no room to wait for their deed.
+    pub fn decisions_dropped(&self, count: u64) {
+        self.inner.enforcement.dropped(count);
+    }
+
+    /// Counts a question for CrowdSec's decisions.
+    pub fn crowdsec_asked(&self, answered: bool) {
+        self.inner.enforcement.crowdsec_asked(answered);
+    }
+
+    /// Says how enforcement stands; call it before [`Metrics::render`].
+    pub fn set_enforcement(&self, sample: EnforcementSample) {
+        self.inner.enforcement.set(sample);
     }
 
     /// Counts a fetch of an issuer's keys.
@@ -262,6 +291,7 @@ impl Inner {
         self.waf_shadow.show(waf::SHADOW, families);
         self.reloads.show(families);
         self.notices.show(families);
+        self.enforcement.show(families);
         self.auth.show(families);
         self.show_access_log(families);
         families.gauges("tidegate_bans", "Bans in force, by where they come from.", |family| {

@@ -7,6 +7,7 @@
 
 mod anchors;
 mod changes;
+mod decisions;
 mod keys;
 mod opening;
 mod pages;

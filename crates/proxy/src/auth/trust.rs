@@ -38,6 +38,13 @@ impl Trusts {
                 Err(error) => errors.push(error.under(["auth", section, &**name])),
             }
         }
+        let crowdsec = snapshot.settings().bans.crowdsec.as_ref();
+        if let Some(path) = crowdsec.and_then(|crowdsec| crowdsec.ca.as_ref()) {
+            match load(path) {
+                Ok(trust) => drop(loaded.insert(path.clone(), trust)),
+                Err(error) => errors.push(error.under(["bans", "crowdsec"])),
+            }
+        }
         if errors.is_empty() { Ok(Self(loaded)) } else { Err(errors) }
     }
 

@@ -1,24 +1,26 @@
-//! Bans by the admin listener: `GET /bans` lists them, or explains one address; `POST` adds one;
-//! `DELETE` lifts it.
+//! Bans by the admin listener: `GET /bans` lists them, or explains an address or another target;
+//! `POST` adds one; `DELETE` lifts it.
 
 use std::net::IpAddr;
 
 use http::{Method, Response, StatusCode};
 use percent_encoding::percent_decode_str;
 use serde_json::json;
-use tidegate_core::net::Network;
+use tidegate_core::decision::{Measure, Target};
 use tidegate_core::units::Span;
 use tidegate_guard::Ban;
 use tidegate_guard::bans::seconds;
+use tidegate_guard::bans::target::Written;
 
 use super::now;
 use crate::admin::{json_answer, text};
 use crate::edge::Edge;
+use crate::enforcement::told;
 
 /// How many bans one answer lists, unless the query says less.
 const PAGE: usize = 1_000;
 
-/// Lists bans after `?after=<network>`, or explains `?address=<ip>`.
+/// Lists bans after `?after=<next>`, or explains `?address=<ip>` or another target.
 pub(crate) fn read(edge: &Edge, query: &str) -> Response<Vec<u8>> {
     match found(edge, query) {
         Ok(value) => json_answer(StatusCode::OK, &value),
@@ -33,25 +35,47 @@ fn found(edge: &Edge, query: &str) -> Result<serde_json::Value, String> {
         let address: IpAddr =
             address.parse().map_err(|_error| format!("`{address}` is no address\n"))?;
         let (around, protected) = bans.explain(address);
-        let banned = bans.check(address, edge.clock().now()).is_err();
+        let found = bans.look_up(address, edge.clock().now());
+        let measure = found.as_ref().map(|found| found.measure);
         return Ok(json!({
-            "address": address, "banned": banned, "protected": protected, "bans": around,
+            "address": address, "banned": measure == Some(Measure::Block), "measure": measure,
+            "suspended": bans.is_suspended(), "protected": protected, "bans": around,
         }));
     }
-    let after = value(query, "after")
-        .filter(|text| !text.is_empty())
-        .map(|text| network(&text))
-        .transpose()?;
+    let written = Written::from_names(|name| value(query, name));
+    if written != Written::default() {
+        let target = written.target().map_err(|error| format!("{error}\n"))?;
+        let bans_of = bans.of(&target);
+        return Ok(json!({
+            "target": target.to_string(), "suspended": bans.is_suspended(), "bans": bans_of,
+        }));
+    }
+    let after = value(query, "after").filter(|text| !text.is_empty());
+    let after = after.map(|text| place(&text)).transpose()?;
     let limit = value(query, "limit").and_then(|text| text.parse().ok()).unwrap_or(PAGE);
-    let page = bans.list(after, limit.clamp(1, PAGE));
-    let next = (page.len() >= limit.clamp(1, PAGE)).then(|| page.last().map(|ban| ban.network));
+    let limit = limit.clamp(1, PAGE);
+    let page = bans.list(after, limit);
+    let next = page.last().filter(|_| page.len() >= limit).map(name_of_place);
     let stats = bans.stats();
-    Ok(json!({
-        "added": stats.added, "listed": stats.listed, "next": next.flatten(), "bans": page,
-    }))
+    Ok(json!({ "added": stats.added, "listed": stats.listed, "next": next, "bans": page }))
 }
 
-/// Adds (`POST`) or lifts (`DELETE`) what `?network=` says.
+/// The place of a ban in the list, as text that a query can say.
+fn name_of_place(ban: &Ban) -> String {
+    json!([ban.measure, Written::from(&ban.target)]).to_string()
+}
+
+fn place(text: &str) -> Result<(Target, Measure), String> {
+    if let Ok(network) = text.parse() {
+        return Ok((Target::Network(network), Measure::Block));
+    }
+    let wrong = || format!("`{text}` is no place in the list\n");
+    let (measure, written): (Measure, Written) =
+        serde_json::from_str(text).map_err(|_error| wrong())?;
+    Ok((written.target().map_err(|_error| wrong())?, measure))
+}
+
+/// Adds (`POST`) or lifts (`DELETE`) what the query names.
 pub(crate) fn change(edge: &Edge, method: &Method, query: &str) -> Response<Vec<u8>> {
     let done = match *method {
         Method::DELETE => lift(edge, query),
@@ -69,13 +93,26 @@ fn bad(message: String) -> (StatusCode, String) {
     (StatusCode::BAD_REQUEST, message)
 }
 
-fn named(query: &str) -> Result<Network, (StatusCode, String)> {
-    let text = value(query, "network").ok_or_else(|| bad("say ?network=<network>\n".into()))?;
-    network(&text).map_err(bad)
+fn named(query: &str) -> Result<Target, (StatusCode, String)> {
+    let written = Written::from_names(|name| value(query, name));
+    written.target().map_err(|error| bad(format!("{error}\n")))
+}
+
+fn measure(query: &str) -> Result<Option<Measure>, (StatusCode, String)> {
+    let Some(name) = value(query, "measure").filter(|name| !name.is_empty()) else {
+        return Ok(None);
+    };
+    match Measure::ALL.into_iter().find(|measure| measure.name() == name) {
+        Some(measure) => Ok(Some(measure)),
+        None => Err(bad(format!("`{name}` is no measure: throttle, tarpit, isolate or block\n"))),
+    }
 }
 
 fn add(edge: &Edge, query: &str) -> Outcome {
-    let network = named(query)?;
+    let target = named(query)?;
+    let of_upstream = matches!(target, Target::Endpoint { .. } | Target::Zone { .. });
+    let usual = if of_upstream { Measure::Isolate } else { Measure::Block };
+    let measure = measure(query)?.unwrap_or(usual);
     let now = now(edge.clock());
     let since = seconds(now.wall);
     let until = match value(query, "for") {
@@ -85,37 +122,53 @@ fn add(edge: &Edge, query: &str) -> Outcome {
             Some(since.saturating_add(span.0.as_secs().max(1)))
         }
     };
-    let reason: Box<str> = value(query, "reason").unwrap_or_default().into();
+    let reason = value(query, "reason").unwrap_or_default();
+    let ban = Ban { target, measure, until, since, source: "admin".into(), reason: reason.into() };
     let live = edge.live();
-    let ban = Ban { network, until, since, source: "admin".into(), reason: reason.clone() };
-    let (taken, refused) = live.snapshot.bans().add([ban], now);
+    let (taken, refused) = live.snapshot.bans().add([ban.clone()], now);
     if let Some(not_taken) = refused.first() {
         return Err((StatusCode::CONFLICT, format!("not banned: {not_taken}\n")));
     }
+    let done = done(measure);
     if taken == 0 {
-        return Ok(format!("{network} is banned for longer already\n"));
+        return Ok(format!("{} is {done} for longer already\n", ban.target));
     }
-    tracing::warn!(%network, until, reason = &*reason, "banned by hand");
-    Ok(format!("banned {network}\n"))
+    told::added(edge, &ban);
+    Ok(format!("{done} {}\n", ban.target))
+}
+
+/// What became of somebody.
+const fn done(measure: Measure) -> &'static str {
+    match measure {
+        Measure::Alert => "told of",
+        Measure::Throttle => "throttled",
+        Measure::Tarpit => "tarpitted",
+        Measure::Isolate => "isolated",
+        Measure::Block => "banned",
+    }
 }
 
 fn lift(edge: &Edge, query: &str) -> Outcome {
-    let network = named(query)?;
-    let live = edge.live();
-    let Some(ban) = live.snapshot.bans().lift(network, now(edge.clock())) else {
-        let message = format!("no ban names exactly {network}; lists are lifted by the reload\n");
+    let target = named(query)?;
+    let (live, now) = (edge.live(), now(edge.clock()));
+    let lifted = live.snapshot.bans().lift(&target, measure(query)?, now);
+    if lifted.is_empty() {
+        let message = format!("no ban names exactly {target}; lists are lifted by the reload\n");
         return Err((StatusCode::NOT_FOUND, message));
-    };
-    tracing::warn!(%network, source = &*ban.source, "a ban was lifted by hand");
-    Ok(format!("lifted {network}\n"))
-}
-
-fn network(text: &str) -> Result<Network, String> {
-    text.parse().map_err(|error| format!("`{text}` is {error}\n"))
+    }
+    // What a table of many says meanwhile of wider networks shows when it is made anew.
+    tokio::task::block_in_place(|| live.snapshot.bans().settle(now));
+    if let Some(policy) = live.snapshot.response() {
+        policy.forget(&target, now);
+    }
+    for ban in &lifted {
+        told::lifted(edge, ban, "admin");
+    }
+    Ok(format!("lifted {target}\n"))
 }
 
 /// The decoded value of a key in a query.
-fn value(query: &str, key: &str) -> Option<String> {
+pub(crate) fn value(query: &str, key: &str) -> Option<String> {
     let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
     let (_, value) = pairs.into_iter().find(|(name, _)| *name == key)?;
     let value = value.replace('+', " ");
@@ -133,5 +186,20 @@ mod tests {
         assert_eq!(value(query, "reason").as_deref(), Some("too many logins"));
         assert_eq!(value(query, "for").as_deref(), Some(""));
         assert_eq!(value(query, "after"), None);
+    }
+
+    #[test]
+    fn a_list_goes_on_where_it_ended() {
+        let target = Written { route: Some("pay".into()), ..Written::default() }.target().unwrap();
+        let ban = Ban {
+            target: target.clone(),
+            measure: Measure::Tarpit,
+            until: None,
+            since: 0,
+            source: "".into(),
+            reason: "".into(),
+        };
+        assert_eq!(place(&name_of_place(&ban)), Ok((target, Measure::Tarpit)));
+        assert!(place("192.0.2.0/24").is_ok() && place("nowhere").is_err());
     }
 }

@@ -18,11 +18,15 @@ use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use crate::edge::Edge;
+use crate::enforcement::own;
 
 /// How often ended bans are forgotten and changes are written.
 const PACE: Duration = Duration::from_secs(1);
 
-/// A file of a million bans takes a while: writing has at most this share of the time.
+/// How often the tables are made anew from what changed.
+const SETTLING: Duration = Duration::from_millis(100);
+
+/// A file or tables of a million bans take a while: that has at most this share of the time.
 const WRITING_SHARE: u32 = 10;
 
 /// Both clocks' time.
@@ -111,7 +115,9 @@ pub(crate) async fn keep(edge: Arc<Edge>) {
         let start = clock.now();
         let done = spawn_blocking(move || {
             let live = busy.live();
-            live.snapshot.bans().sweep(now(busy.clock()));
+            let bans = live.snapshot.bans();
+            bans.protect(&live.snapshot.protected_with(&own::addresses()));
+            bans.sweep(now(busy.clock()));
             busy.ban_file().save(live.snapshot.bans());
         });
         if let Err(error) = done.await {
@@ -121,8 +127,27 @@ pub(crate) async fn keep(edge: Arc<Edge>) {
     }
 }
 
+/// Makes the tables anew when something changed, for as long as the process lives.
+pub(crate) async fn settle(edge: Arc<Edge>) {
+    loop {
+        sleep(SETTLING).await;
+        if !edge.live().snapshot.bans().is_unsettled() {
+            continue;
+        }
+        let busy = edge.clone();
+        let clock = edge.clock();
+        let start = clock.now();
+        let done = spawn_blocking(move || busy.live().snapshot.bans().settle(now(busy.clock())));
+        if let Err(error) = done.await {
+            tracing::error!(%error, "the bans' tables are not made anew");
+        }
+        sleep(clock.now().saturating_duration_since(start) * (WRITING_SHARE - 1)).await;
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use tidegate_core::decision::{Measure, Target};
     use tidegate_guard::Ban;
 
     use super::*;
@@ -133,8 +158,14 @@ mod tests {
         let path = folder.path().join("bans");
         let (clock, bans) = (Clock::System, Bans::default());
         let kept = BanFile::open(Some(&path), &bans, now(&clock)).unwrap();
-        let network = "192.0.2.0/24".parse().unwrap();
-        let ban = Ban { network, until: None, since: 1, source: "s".into(), reason: "r".into() };
+        let ban = Ban {
+            target: Target::Network("192.0.2.0/24".parse().unwrap()),
+            measure: Measure::Tarpit,
+            until: None,
+            since: 1,
+            source: "s".into(),
+            reason: "r".into(),
+        };
         bans.add([ban.clone()], now(&clock));
         kept.save(&bans);
         let text = fs::read_to_string(&path).unwrap();

@@ -8,6 +8,7 @@ mod completions;
 mod demo;
 mod reload;
 mod report;
+mod response;
 mod run;
 mod schema;
 mod version;
@@ -33,6 +34,7 @@ pub(crate) fn execute(command: Command) -> Result<ExitCode> {
         Command::Demo(args) => demo::execute(&args),
         Command::Reload(args) => reload::execute(&args),
         Command::Report(command) => report::execute(&command),
+        Command::Response(command) => response::execute(&command),
         Command::Run(args) => run::execute(&args),
         Command::Schema => schema::execute(),
         Command::Version => version::execute(),

@@ -210,6 +210,23 @@ fn an_endpoint_is_drained_by_hand() {
 }
 
 #[test]
+fn the_response_policy_quarantines_endpoints_and_zones_while_others_can_serve() {
+    let now = start();
+    let pool = compile(ZONED, r#","zones":{"mode":"off"},"health":{"fall":1}"#, None);
+    let zone: [Box<str>; 1] = ["b".into()];
+    assert_eq!(pool.quarantine(&[address(0)], &zone), 3);
+    assert_eq!(pool.quarantine(&[address(0)], &zone), 0);
+    check_shares(&pool, now, &[0.0, 0.333, 0.0, 0.0, 0.333, 0.333]);
+    // The others fail: those that are quarantined are better than nobody.
+    for n in [1, 4, 5] {
+        pool.observe(address(n), Outcome::Failed, now);
+    }
+    assert_eq!(pool.quarantine(&[address(0)], &zone), 3);
+    assert!(pick(&pool, 0, now).is_ok());
+    assert_eq!(pool.quarantine(&[], &[]), 0);
+}
+
+#[test]
 fn a_zone_that_fails_is_isolated() {
     let now = start();
     let rest = r#","health":{"fall":1},"zones":{"mode":"off","isolate":{"time":"20s"}}"#;

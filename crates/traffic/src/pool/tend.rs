@@ -111,6 +111,37 @@ impl Pool {
         true
     }
 
+    /// Quarantines these endpoints and those of these zones, and no others, for the response policy.
+    /// Answers for how many endpoints that is new. What comes back comes back gradually. If nobody
+    /// else could serve, nobody is quarantined.
+    pub fn quarantine(&self, endpoints: &[std::net::SocketAddr], zones: &[Box<str>]) -> usize {
+        let all = self.endpoints();
+        let named = |endpoint: &Endpoint| {
+            endpoints.contains(&endpoint.address())
+                || zones.iter().any(|zone| endpoint.locality().is_named(zone))
+        };
+        let serves = |e: &Endpoint| e.is_open() && e.is_healthy() && !e.is_ejected();
+        let others = all.iter().any(|endpoint| !named(endpoint) && serves(endpoint));
+        let wanted = |endpoint: &Endpoint| others && named(endpoint);
+        if all.iter().all(|endpoint| endpoint.is_quarantined() == wanted(endpoint)) {
+            return 0;
+        }
+        let _changes = self.changes.lock();
+        let (all, ramp) = (self.endpoints(), self.ramp());
+        let mut changed = 0;
+        for endpoint in all.iter() {
+            let quarantined = wanted(endpoint);
+            if endpoint.set_quarantined(quarantined) {
+                changed += 1;
+                if !quarantined {
+                    endpoint.enter(Some(&ramp));
+                }
+            }
+        }
+        self.rebuild(&all);
+        changed
+    }
+
     /// The zones that are out now, by hand or since too much of them failed; those that the
     /// settings drain are not among them.
     #[must_use]

@@ -17,6 +17,7 @@ use tidegate_core::units::{Percent, Rate, Span};
 pub use self::key::KeySettings;
 pub use self::status::StatusRange;
 pub use self::when::WhenSettings;
+use crate::measures::{IsolateSettings, TarpitSettings, ThrottleSettings};
 
 /// What is noticed in the requests, and what is done about it. Present, even if empty, it is the
 /// shipped policy in dry-run: decisions are told, and change nothing.
@@ -43,6 +44,15 @@ pub struct ResponseSettings {
     pub max_keys: NonZeroU32,
     /// Databases that tell where an address is.
     pub geo: GeoSettings,
+    /// The bucket that each throttled target has.
+    pub throttle: ThrottleSettings,
+    /// How answers are held back.
+    pub tarpit: TarpitSettings,
+    /// Where isolated requests go. Default: nowhere, and the isolated are refused.
+    pub isolate: Option<IsolateSettings>,
+    /// While this file is there no measure is enforced; all is still noticed and told. It is looked
+    /// for each quarter of a second. Default: none. A reload applies it.
+    pub panic_file: Option<PathBuf>,
     /// Rules, by name. One with the name of a shipped rule changes the fields it gives and keeps the
     /// others. Default: none. A reload applies them; a rule whose detection did not change keeps
     /// what it counted.
@@ -58,6 +68,10 @@ impl Default for ResponseSettings {
             cap_floor: 5,
             max_keys: const { NonZeroU32::new(100_000).unwrap() },
             geo: GeoSettings::default(),
+            throttle: ThrottleSettings::default(),
+            tarpit: TarpitSettings::default(),
+            isolate: None,
+            panic_file: None,
             rules: BTreeMap::new(),
         }
     }
