@@ -7,6 +7,7 @@
 #![cfg(test)]
 
 mod figures;
+mod response;
 mod scenarios;
 mod world;
 

@@ -76,6 +76,9 @@ pub(crate) enum Command {
     /// Try requests on the web application firewall, without a server
     #[command(subcommand)]
     Waf(WafCommand),
+    /// Try a response policy on recorded events, without a server
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
     /// Print the version
@@ -323,6 +326,34 @@ pub(crate) struct WafTestArgs {
     pub(crate) costs: usize,
 
     /// One JSON object for each request
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `tidegate policy`
+#[derive(Debug, Subcommand)]
+pub(crate) enum PolicyCommand {
+    /// Tell what a policy would have done about recorded events, to whom and when; exit code 0 if
+    /// nothing, 1 if something, 2 if something could not be read
+    Test(PolicyTestArgs),
+}
+
+/// `tidegate policy test`
+#[derive(Args, Debug)]
+pub(crate) struct PolicyTestArgs {
+    /// Access logs, or files of a sink in JSON; `-` is standard input
+    #[arg(value_name = "EVENTS", required = true)]
+    pub(crate) events: Vec<PathBuf>,
+
+    /// The configuration; without `response` in it, the shipped policy is tried
+    #[arg(short, long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
+    pub(crate) config: PathBuf,
+
+    /// Leave rules in dry-run that are; without it every rule is taken as enforced
+    #[arg(long)]
+    pub(crate) as_configured: bool,
+
+    /// One JSON object for each decision, and one with the sums
     #[arg(long)]
     pub(crate) json: bool,
 }

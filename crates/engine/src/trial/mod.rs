@@ -5,6 +5,7 @@
 //! happened before, are left out.
 
 mod message;
+pub mod policy;
 
 use std::net::IpAddr;
 

@@ -65,3 +65,64 @@ impl Geo {
         (self.country.is_some(), self.asn.is_some())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A database (format 2.0) of IPv4 that knows one network and says `data` of it.
+    fn database(network: [u8; 3], data: &[u8]) -> Vec<u8> {
+        let number = |value: u32| value.to_be_bytes()[1..].to_vec();
+        let mut bytes = Vec::new();
+        for bit in 0..24_u32 {
+            let on = if bit == 23 { 24 + 16 } else { bit + 1 };
+            let is_set = network[(bit / 8) as usize] & (0x80 >> (bit % 8)) != 0;
+            let [left, right] = if is_set { [24, on] } else { [on, 24] };
+            bytes.extend([number(left), number(right)].concat());
+        }
+        bytes.extend([0; 16]);
+        bytes.extend(data);
+        bytes.extend(b"\xab\xcd\xefMaxMind.com\xe9");
+        let text = |text: &str| [&[0x40 | text.len() as u8], text.as_bytes()].concat();
+        for (key, value) in [
+            ("binary_format_major_version", b"\xa1\x02".to_vec()),
+            ("binary_format_minor_version", b"\xa1\x00".to_vec()),
+            ("build_epoch", b"\x01\x02\x01".to_vec()),
+            ("database_type", text("Test")),
+            ("description", b"\xe0".to_vec()),
+            ("ip_version", b"\xa1\x04".to_vec()),
+            ("languages", b"\x00\x04".to_vec()),
+            ("node_count", b"\xc1\x18".to_vec()),
+            ("record_size", b"\xa1\x18".to_vec()),
+        ] {
+            // Longer keys carry their length beyond 28 in a byte of their own.
+            let key = match key.len() {
+                long @ 29.. => [&[0x5d, (long - 29) as u8], key.as_bytes()].concat(),
+                _ => text(key),
+            };
+            bytes.extend([key, value].concat());
+        }
+        bytes
+    }
+
+    #[test]
+    fn databases_tell_country_and_system() {
+        let country = database([198, 51, 100], b"\xe1\x47country\xe1\x48iso_code\x42DE");
+        let asn = database([203, 0, 113], b"\xe1\x58autonomous_system_number\xc2\xfb\xf4");
+        let geo = Geo::new(Some(country), Some(asn)).unwrap();
+        let place = |address: &str| geo.place(address.parse().unwrap());
+        let germany = Place { country: Some("DE"), asn: None };
+        assert_eq!(place("198.51.100.7"), germany);
+        assert_eq!(place("::ffff:198.51.100.7"), germany);
+        assert_eq!(place("203.0.113.9"), Place { country: None, asn: Some(64_500) });
+        assert_eq!(place("192.0.2.1"), Place::default());
+        assert_eq!(place("2001:db8::1"), Place::default());
+        assert_eq!(geo.knows(), (true, true));
+    }
+
+    #[test]
+    fn what_is_no_database_is_refused() {
+        let error = Geo::new(Some(b"plain text".to_vec()), None).unwrap_err();
+        assert_eq!(error.to_string(), "not a database in MaxMind's format");
+    }
+}

@@ -133,7 +133,9 @@ impl Population {
             },
         );
         if told.capped || counted.hit + more > cap.most(counted.clients) {
-            let newly = !std::mem::replace(&mut told.capped, true);
+            // One target that is too large for the cap must not take it from all the others.
+            let newly = !told.capped && !cap.has_room(counted);
+            told.capped |= newly;
             return Verdict::Capped { newly: newly.then_some(counted) };
         }
         counted.hit += more;
@@ -164,7 +166,7 @@ impl Population {
         let mut told = self.told.lock();
         told.counted = None;
         let counted = self.counted(&mut told, now);
-        let over = told.capped && counted.hit * 5 <= cap.most(counted.clients) * 4;
+        let over = told.capped && cap.has_room(counted);
         told.capped &= !over;
         over.then_some(counted)
     }
@@ -228,6 +230,11 @@ impl Population {
 impl Cap {
     fn most(self, clients: u64) -> u64 {
         (clients * self.share / 10_000).max(self.floor)
+    }
+
+    /// Whether at most four fifths of what may be hit are.
+    fn has_room(self, counted: Counted) -> bool {
+        counted.hit * 5 <= self.most(counted.clients) * 4
     }
 }
 
@@ -348,9 +355,8 @@ mod tests {
     fn a_network_and_a_route_count_with_everybody_in_them() {
         let people = people(1_000);
         assert!(!hit(&people, "10.0.0.0/16", 0));
-        assert_eq!(people.count(0).0, Counted { clients: 1_000, hit: 0 });
-        let again = people.tick(CAP, SECOND);
-        assert_eq!(again, Some(Counted { clients: 1_000, hit: 0 }));
+        assert_eq!(people.count(0), (Counted { clients: 1_000, hit: 0 }, false));
+        assert_eq!(people.tick(CAP, SECOND), None);
         assert!(hit(&people, "10.0.0.0/27", SECOND));
         assert_eq!(people.count(SECOND).0, Counted { clients: 1_000, hit: 32 });
         assert!(hit(&people, "few", SECOND), "they are hit already");

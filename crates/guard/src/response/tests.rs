@@ -274,9 +274,13 @@ fn what_enforcement_answers_counts_for_nothing() {
     let world = World::with_rule(&format!(r#""when": {{"status": ["4xx"]}}, {LEAKY}"#));
     let banned = Event { reason: Some(Reason::Banned), ..status("198.51.100.1", 403) };
     assert_eq!(world.events_until(&banned), None);
-    let measure = Applied { measure: Measure::Throttle, rule: "rule" };
-    let throttled = Event { measure: Some(measure), ..status("198.51.100.1", 429) };
-    assert_eq!(world.events_until(&throttled), None);
+    let by = |measure| Some(Applied { measure, rule: "rule" });
+    let throttled = Event { measure: by(Measure::Throttle), ..status("198.51.100.1", 404) };
+    let refused = Event { reason: Some(Reason::Throttled), ..throttled.clone() };
+    assert_eq!(world.events_until(&refused), None);
+    let isolated = Event { measure: by(Measure::Isolate), ..throttled.clone() };
+    assert_eq!(world.events_until(&isolated), None);
+    assert_eq!(world.events_until(&throttled), Some(4), "a real answer");
     assert_eq!(world.policy.population(world.now()).0.clients, 1);
 }
 
@@ -472,4 +476,36 @@ fn shipped_rules_are_changed_field_by_field() {
     );
     assert!(rules(r#"{"builtin": "off"}"#).is_empty());
     assert_eq!(settings("{}").builtin, Builtin::DryRun);
+}
+
+proptest::proptest! {
+    /// Whatever comes, no measure names somebody who is protected, and no more clients are hit
+    /// than the cap allows.
+    #[test]
+    fn no_traffic_makes_the_policy_an_outage(
+        events in proptest::collection::vec((0_u32..120, 0_usize..4, 0_u64..30), 1..800),
+    ) {
+        let world = World::new(r#"{"allow": ["203.0.113.0/28"], "rules": {
+            "one": {"enforce": true, "when": {"status": ["4xx"]}, "ladder": ["throttle", "block"],
+                "leaky": {"capacity": 2, "leak": "1/m"}},
+            "net": {"enforce": true, "when": {"status": ["4xx"]}, "ladder": ["block"],
+                "key": {"prefix": {"ipv4": 28}}, "leaky": {"capacity": 4, "leak": "1/m"}},
+            "route": {"enforce": true, "when": {"status": [404]}, "ladder": ["block"],
+                "key": "route", "leaky": {"capacity": 9, "leak": "1/m"}}}}"#);
+        for (client, status, seconds) in events {
+            world.pass(seconds);
+            let client = std::net::Ipv4Addr::from_bits(0xcb00_7100 + client).into();
+            let status = [200, 401, 404, 500][status];
+            let event = Event { client, status, route: Some("shop"), ..Event::default() };
+            for decision in world.see(&event) {
+                if let Target::Network(network) = &decision.target {
+                    proptest::prop_assert!(!world.policy.is_protected(network.net().addr()));
+                }
+            }
+            let (counted, _) = world.policy.population(world.now());
+            // Whoever was hit stays so while others leave: so beyond a share of those who are here
+            // there may be as many as when there were 120.
+            proptest::prop_assert!(counted.hit <= 6, "{counted:?}");
+        }
+    }
 }

@@ -6,6 +6,7 @@ mod bans;
 mod check;
 mod completions;
 mod demo;
+mod policy;
 mod reload;
 mod report;
 mod response;
@@ -32,6 +33,7 @@ pub(crate) fn execute(command: Command) -> Result<ExitCode> {
         Command::Check(args) => check::execute(&args),
         Command::Completions(args) => completions::execute(&args),
         Command::Demo(args) => demo::execute(&args),
+        Command::Policy(command) => policy::execute(command),
         Command::Reload(args) => reload::execute(&args),
         Command::Report(command) => report::execute(&command),
         Command::Response(command) => response::execute(&command),
