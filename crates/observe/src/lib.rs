@@ -19,6 +19,6 @@ pub use access_log::{
 pub use metrics::{
     AbortedConnection, AuditAnchor, AuditSample, BuildInfo, CONTENT_TYPE, EJECTION_CAUSES,
     EndpointMetrics, EnforcementSample, Exchanged, InFlight, ListenerMetrics, Metrics,
-    OpenConnection, RETRY_REASONS, RateLimitTable, RefusedConnection, RouteMetrics, TlsFailure,
-    UpstreamMetrics, UpstreamState,
+    OpenConnection, RETRY_REASONS, RateLimitTable, RefusedConnection, RouteMetrics, SinkState,
+    TlsFailure, UpstreamMetrics, UpstreamState,
 };

@@ -10,6 +10,7 @@ impl Edge {
     pub(crate) fn announce(&self, notice: &Notice) {
         log(notice);
         self.metrics().noticed(notice);
+        self.tell_notice(notice);
         self.respond_to_notice(notice);
     }
 }

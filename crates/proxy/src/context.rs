@@ -296,6 +296,7 @@ impl Context {
         let upstream = self.upstream();
         metrics.record(&event, route, upstream.map(|upstream| &*upstream.metrics));
         edge.access_log().log(&event);
+        edge.tell_event(&event);
         audit::end(edge, &event, &self.trail);
         edge.respond_to(&event);
     }

@@ -2,8 +2,8 @@
 //! the process. A reload replaces [`Live`] as a whole; the rest outlives it.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use tidegate_core::event::Event;
@@ -15,6 +15,7 @@ use tidegate_engine::pipeline::Found;
 use tidegate_engine::settings::LimitsSettings;
 use tidegate_guard::{ConnectionCounts, ConnectionLimits, RateLimit};
 use tidegate_observe::{AccessLog, EnforcementSample, Metrics, RateLimitTable};
+use tidegate_siem::Sinks;
 
 use crate::audit::{self, Auditor, Trail};
 use crate::auth::{AuthServices, Trusts};
@@ -51,6 +52,7 @@ pub(crate) struct Edge {
     held_bytes: Arc<HeldBytes>,
     clock: Clock,
     auth: AuthServices,
+    sinks: OnceLock<Sinks>,
     ready: AtomicBool,
     draining: AtomicBool,
 }
@@ -101,6 +103,7 @@ impl Edge {
             held_bytes,
             clock,
             auth: AuthServices::new(),
+            sinks: OnceLock::new(),
             ready: AtomicBool::new(false),
             draining: AtomicBool::new(false),
         };
@@ -120,6 +123,9 @@ impl Edge {
         live.snapshot.enforce_bans(&own::addresses(), bans::now(&self.clock));
         if let (Some(auditor), Some(settings)) = (self.audit(), &live.snapshot.settings().audit) {
             auditor.apply(settings);
+        }
+        if let Some(sinks) = self.sinks() {
+            sinks.apply(live.snapshot.sinks());
         }
         self.live.store(Arc::new(live));
     }
@@ -177,6 +183,16 @@ impl Edge {
         &self.auth
     }
 
+    /// The sinks, once they are started.
+    pub(crate) fn sinks(&self) -> Option<&Sinks> {
+        self.sinks.get()
+    }
+
+    /// Keeps the sinks; they are started once.
+    pub(crate) fn set_sinks(&self, sinks: Sinks) -> Result<(), Sinks> {
+        self.sinks.set(sinks)
+    }
+
     /// Whether new traffic should come here.
     pub(crate) fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Relaxed)
@@ -231,6 +247,7 @@ impl Edge {
         if let Some(auditor) = self.audit() {
             self.metrics.set_audit(auditor.sample(self.clock.wall()));
         }
+        self.metrics.set_sinks(self.sink_states());
         for upstream in live.lanes.upstreams() {
             upstream.show_endpoints();
             upstream.show_state(self.clock.now());
@@ -276,6 +293,7 @@ impl Edge {
         };
         self.metrics.record(&event, route, None);
         self.access_log.log(&event);
+        self.tell_event(&event);
         audit::end(self, &event, &Trail::default());
         self.respond_to(&event);
     }

@@ -40,6 +40,7 @@ mod response;
 mod retry;
 mod serve;
 mod signals;
+mod sinks;
 mod sockets;
 mod tend;
 mod tls;

@@ -115,7 +115,10 @@ impl Process {
             }
             match signal {
                 Signal::Reload => drop(self.reload(&By::Signal("SIGHUP"))),
-                Signal::ReopenLogs => self.protocols.edge().access_log().reopen(),
+                Signal::ReopenLogs => {
+                    self.protocols.edge().access_log().reopen();
+                    self.protocols.edge().reopen_sinks();
+                }
                 Signal::Upgrade => {
                     if upgrade::hand_over(&self.listeners, self.admin.as_ref()).await {
                         let edge = self.protocols.edge().clone();

@@ -225,6 +225,7 @@ async fn run(options: ServeOptions, start: Start) -> Result<(), ServeError> {
     tokio::spawn(crowdsec::follow(edge.clone()));
     edge.audit_start(build).await.map_err(refused)?;
     let outbound = Arc::new(Outbound::new());
+    edge.start_sinks(&outbound, build);
     let (draining, drains) = watch::channel(false);
     let (commands, orders) = mpsc::channel(4);
     let (admin_bound, admin_kept) = serve_admin(&edge, commands, admin, drains)
@@ -265,7 +266,7 @@ async fn run(options: ServeOptions, start: Start) -> Result<(), ServeError> {
         }
         edge.audit_stop(ended.why);
     });
-    ended.anchors.finish(&edge, &ended.outbound).await;
+    tokio::join!(edge.finish_sinks(), ended.anchors.finish(&edge, &ended.outbound));
     Ok(())
 }
 

@@ -30,6 +30,18 @@ const FILES: &[&[&str]] = &[
     &["audit", "anchors", "*", "ca"],
     &["bans", "file"],
     &["bans", "lists", "*"],
+    &["sinks", "*", "file", "path"],
+    &["sinks", "*", "kafka", "tls", "*"],
+    &["sinks", "*", "nats", "credentials"],
+    &["sinks", "*", "spool", "path"],
+    &["sinks", "*", "syslog", "*"],
+    &["sinks", "*", "splunk_hec", "*"],
+    &["sinks", "*", "elastic", "*"],
+    &["sinks", "*", "loki", "*"],
+    &["sinks", "*", "otlp", "*"],
+    &["sinks", "*", "webhook", "*"],
+    &["sinks", "*", "nats", "*"],
+    &["sinks", "*", "redis", "*"],
     &["response", "geo", "*"],
     &["bans", "crowdsec", "ca"],
     &["response", "panic_file"],
@@ -42,7 +54,7 @@ const POLICIES: [&[&str]; 3] = [&["defaults"], &["policies", "*"], &["routes", "
 const OF_WAF: [&[&str]; 5] =
     [&["crs"], &["crs", "path"], &["crs", "setup"], &["seclang", "*"], &["seclang", "*", "*"]];
 
-/// Among the settings of an upstream's TLS, those that name files.
+/// Among the settings of an upstream's or a sink's TLS, those that name files.
 const UPSTREAM_TLS: [&str; 3] = ["ca", "cert", "key"];
 
 /// Makes every file name relative to the current folder, or absolute.

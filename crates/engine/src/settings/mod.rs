@@ -18,6 +18,7 @@ use tidegate_core::net::Network;
 use tidegate_core::reading::EncodedSlash;
 use tidegate_guard::{BansSettings, ResponseSettings};
 use tidegate_observe::AccessLogSettings;
+use tidegate_siem::SinkSettings;
 use tidegate_traffic::UpstreamSettings;
 
 pub use self::limits::LimitsSettings;
@@ -52,6 +53,9 @@ pub struct Settings {
     pub audit: Option<AuditSettings>,
     /// Who is refused, isolated, held back or throttled for a while, whatever they ask for.
     pub bans: BansSettings,
+    /// Where events go beside the access log: syslog, a SIEM, a queue; by name. Default: nowhere. A
+    /// reload applies it, and loses nothing of what waits for sinks that stay.
+    pub sinks: BTreeMap<String, SinkSettings>,
     /// What is noticed in the requests, and what is done about it. Default: nothing.
     pub response: Option<ResponseSettings>,
     /// Peers whose `X-Forwarded-For` or `Forwarded` is believed, such as a CDN in front. Default:

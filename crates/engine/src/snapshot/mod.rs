@@ -25,6 +25,7 @@ use tidegate_auth::Auth;
 use tidegate_core::SettingsError;
 use tidegate_core::net::AddressSet;
 use tidegate_guard::{RateLimit, ResponsePolicy};
+use tidegate_siem::SinkSet;
 use tidegate_traffic::zones::Locality;
 use tidegate_traffic::{Pool, Router};
 
@@ -50,6 +51,7 @@ pub struct Snapshot {
     auth: Arc<Auth>,
     identity_fields: Vec<HeaderName>,
     rules: RuleSets,
+    sinks: SinkSet,
 }
 
 impl Snapshot {
@@ -86,6 +88,7 @@ impl Snapshot {
             audit::check_log(log, errors);
         }
         cookies::check(config, errors);
+        let sinks = sinks(config, errors);
         let server = &settings.server;
         let here = Locality { region: server.region.clone(), zone: server.zone.clone() };
         let pools = upstreams::compile(&settings.upstreams, &here, previous, errors);
@@ -107,6 +110,7 @@ impl Snapshot {
             enforcement: Arc::new(enforcement),
             router: routes::router(config, errors)?,
             response,
+            sinks,
             routes,
             pools,
             trusted_proxies: AddressSet::new(&settings.trusted_proxies),
@@ -169,6 +173,12 @@ impl Snapshot {
         &self.identity_fields
     }
 
+    /// Where events go beside the access log.
+    #[must_use]
+    pub fn sinks(&self) -> &SinkSet {
+        &self.sinks
+    }
+
     /// What rule files say that has no effect here, or means less than its author may think: one
     /// line each, with file and line.
     pub fn notes(&self) -> impl Iterator<Item = &str> {
@@ -204,4 +214,12 @@ fn auth(
     }
     errors.extend(own.into_iter().map(|error| error.under(["auth"])));
     Arc::new(auth)
+}
+
+fn sinks(config: &Config, errors: &mut Vec<SettingsError>) -> SinkSet {
+    let mut own = Vec::new();
+    let is_secret = |path: &[&str]| config.is_secret(&[&["sinks"], path].concat());
+    let sinks = SinkSet::compile(&config.settings.sinks, is_secret, &mut own);
+    errors.extend(own.into_iter().map(|error| error.under(["sinks"])));
+    sinks
 }

@@ -20,6 +20,7 @@ mod rate_limits;
 mod reloads;
 mod retries;
 mod routes;
+mod sinks;
 mod upstreams;
 mod waf;
 
@@ -49,6 +50,7 @@ pub use self::rate_limits::RateLimitTable;
 use self::reloads::Reloads;
 pub use self::retries::RETRY_REASONS;
 pub use self::routes::RouteMetrics;
+pub use self::sinks::SinkState;
 pub use self::upstreams::{EndpointMetrics, UpstreamMetrics, UpstreamState};
 use self::waf::RuleMatches;
 use crate::access_log::AccessLogStats;
@@ -89,6 +91,7 @@ struct Inner {
     access_log: Arc<AccessLogStats>,
     bans: [AtomicI64; 2],
     audit: Mutex<Option<AuditSample>>,
+    sinks: Mutex<Vec<SinkState>>,
 }
 
 /// Which program runs.
@@ -130,6 +133,7 @@ impl Metrics {
                 access_log: Arc::default(),
                 bans: Default::default(),
                 audit: Mutex::default(),
+                sinks: Mutex::default(),
             }),
         }
     }
@@ -253,6 +257,11 @@ impl Metrics {
         }
     }
 
+    /// Says how the sinks are; call it before [`Metrics::render`].
+    pub fn set_sinks(&self, sinks: Vec<SinkState>) {
+        *self.inner.sinks.lock() = sinks;
+    }
+
     /// Says how the audit log is; call it before [`Metrics::render`].
     pub fn set_audit(&self, sample: AuditSample) {
         *self.inner.audit.lock() = Some(sample);
@@ -299,6 +308,7 @@ impl Inner {
                 family.gauge(&[("origin", origin)], running(gauge));
             }
         });
+        sinks::show(&self.sinks.lock(), families);
         if let Some(sample) = &*self.audit.lock() {
             audit::show(sample, families);
         }
