@@ -6,9 +6,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use serde_json::json;
 use tidegate_testkit::client::Ask;
 use tidegate_testkit::nginx::free_port;
 use tidegate_testkit::programs::{self, Running};
+use tidegate_testkit::tokens::{Signer, now};
 use tidegate_testkit::{Gateway, Load, Origin, Reply, wait};
 
 use crate::assert_problem;
@@ -19,7 +21,12 @@ auth:
     corp: { issuer: 'http://<provider>', audience: ['https://api.example.com'], algorithms: [ES256], refresh: 2s }
   introspection:
     opaque: { url: 'http://<provider>/token/introspection', client_id: gateway, client_secret: '${env:GATEWAY_SECRET}', cache: 1s }
+  exchange:
+    billing: { url: 'http://<provider>/token', client_id: gateway, client_secret: '${env:GATEWAY_SECRET}', audience: 'https://billing.example.com', scopes: [pay:read] }
+    nowhere: { url: 'http://<provider>/token', client_id: gateway, client_secret: '${env:GATEWAY_SECRET}', client_auth: post, audience: 'https://nowhere.example.com' }
 routes:
+  - { path: /billing, to: api, auth: { any: [{ jwt: corp }, { introspection: opaque }], forward: { token: { exchange: billing } } } }
+  - { path: /nowhere, to: api, auth: { jwt: corp, forward: { token: { exchange: nowhere } } } }
   - { path: /opaque, to: api, auth: { introspection: opaque, scopes: [pay:read] } }
   - { path: /bound, to: api, auth: { jwt: corp, bound: true } }
   - { path: /pay, to: api, auth: { jwt: corp, scopes: [pay:read], forward: { headers: { X-Client: client } } } }
@@ -30,6 +37,8 @@ upstreams: { api: { endpoints: [<origin>] } }
 struct Provider {
     address: SocketAddr,
     folder: PathBuf,
+    /// The file that keeps its keys, if they are to survive it.
+    keys: Option<PathBuf>,
     running: Option<Running>,
 }
 
@@ -49,8 +58,12 @@ fn folder() -> Option<PathBuf> {
 
 impl Provider {
     fn start(folder: PathBuf) -> Self {
+        Self::keeping(folder, None)
+    }
+
+    fn keeping(folder: PathBuf, keys: Option<PathBuf>) -> Self {
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        let mut provider = Self { address, folder, running: None };
+        let mut provider = Self { address, folder, keys, running: None };
         provider.run();
         provider
     }
@@ -59,6 +72,7 @@ impl Provider {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("oidc/provider.mjs");
         let mut command = Command::new("node");
         command.arg(script).arg(&self.folder).arg(self.address.port().to_string());
+        command.args(&self.keys);
         command.stderr(std::process::Stdio::null());
         self.running = Some(programs::start(&mut command).accepting(self.address));
     }
@@ -99,7 +113,19 @@ fn gateway(origin: &Origin, provider: &Provider) -> Gateway {
 }
 
 fn pay(token: &str) -> Ask {
-    Ask::new("GET", "/pay").field("Authorization", &format!("Bearer {token}"))
+    bearer("/pay", token)
+}
+
+fn bearer(path: &str, token: &str) -> Ask {
+    Ask::new("GET", path).field("Authorization", &format!("Bearer {token}"))
+}
+
+/// The claims of a token, unchecked.
+fn claims(token: &str) -> serde_json::Value {
+    use base64::Engine as _;
+    let claims = token.split('.').nth(1).expect("a JWT");
+    let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(claims);
+    serde_json::from_slice(&claims.expect("base64url")).expect("JSON")
 }
 
 #[test]
@@ -203,4 +229,121 @@ fn a_token_that_is_bound_to_a_key_passes_with_each_proof_once() {
     let free = provider.token("pay:read");
     let unbound = Ask::new("GET", "/bound").field("Authorization", &format!("Bearer {free}"));
     assert_problem(&unbound.send(gateway.address()), 401, "invalid_token");
+}
+
+#[test]
+fn a_provider_that_dies_and_returns_under_load_is_not_noticed_by_who_has_a_token() {
+    let Some(folder) = folder() else { return };
+    let kept = tempfile::tempdir().expect("a folder");
+    let origin = Origin::start(Reply::ok("ok"));
+    let mut provider = Provider::keeping(folder, Some(kept.path().join("keys.json")));
+    let gateway = gateway(&origin, &provider);
+    let token = provider.token("pay:read");
+    assert_eq!(pay(&token).send(gateway.address()).status, 200, "{}", gateway.stderr());
+    let fetches = |result| {
+        let labels = [("issuer", "corp"), ("result", result)];
+        gateway.metric("tidegate_auth_key_fetches_total", &labels).unwrap_or_default()
+    };
+    let load = Load::asking(gateway.address(), 4, &pay(&token));
+    for round in 0..3 {
+        load.wait_for(50);
+        let failures = fetches("failure");
+        provider.running = None;
+        wait::until("fetches fail", || fetches("failure") > failures);
+        load.wait_for(50);
+        // Tokens of the keys that are known pass; of what is not known nobody is asked for ever.
+        let unknown = Signer::new(&format!("unknown-{round}")).token(&json!({
+            "iss": format!("http://{}", provider.address), "aud": "https://api.example.com",
+            "exp": now() + 60,
+        }));
+        assert_problem(&pay(&unknown).send(gateway.address()), 401, "invalid_token");
+        provider.run();
+        if round == 1 {
+            // It returns, and changes its keys at once.
+            provider.rotate();
+        }
+        let successes = fetches("success");
+        wait::until("keys are fetched again", || fetches("success") > successes);
+        wait::until("its new tokens pass", || {
+            pay(&provider.token("pay:read")).send(gateway.address()).status == 200
+        });
+    }
+    load.wait_for(50);
+    let tally = load.stop();
+    tally.assert_unharmed();
+    eprintln!("{} requests over three deaths", tally.answers());
+}
+
+#[test]
+fn opaque_tokens_are_refused_while_their_provider_is_dead_and_never_passed_by_mistake() {
+    let Some(folder) = folder() else { return };
+    let origin = Origin::start(Reply::ok("ok"));
+    let mut provider = Provider::start(folder);
+    let gateway = gateway(&origin, &provider);
+    let form = "grant_type=client_credentials&scope=pay:read&resource=https://api.example.com/opaque";
+    let token = provider.ask_for(form);
+    assert_eq!(bearer("/opaque", &token).send(gateway.address()).status, 200);
+    let load = Load::asking(gateway.address(), 4, &bearer("/opaque", &token));
+    load.wait_for(50);
+    provider.running = None;
+    // The last answer is believed for one second, then nobody passes.
+    wait::until("nobody passes", || {
+        bearer("/opaque", &token).send(gateway.address()).status == 503
+    });
+    let passed = origin.received().len();
+    load.wait_for(50);
+    assert_problem(&bearer("/opaque", &token).send(gateway.address()), 503, "auth_unavailable");
+    assert_eq!(origin.received().len(), passed, "fail closed");
+    // It returns without its memory: the old token is unknown, a new one passes.
+    provider.run();
+    wait::until("the lost token is refused", || {
+        bearer("/opaque", &token).send(gateway.address()).status == 401
+    });
+    let fresh = provider.ask_for(form);
+    assert_eq!(bearer("/opaque", &fresh).send(gateway.address()).status, 200);
+    let tally = load.stop();
+    let known = tally.statuses.keys().all(|status| [200, 401, 503].contains(status));
+    assert!(known && tally.failures.is_empty(), "{tally:?}");
+}
+
+#[test]
+fn the_upstream_gets_a_token_that_a_real_provider_gave_in_exchange() {
+    let Some(folder) = folder() else { return };
+    let origin = Origin::start(Reply::ok("ok"));
+    let mut provider = Provider::start(folder);
+    let gateway = gateway(&origin, &provider);
+    let token = provider.token("pay:read+pay:write");
+    assert_eq!(bearer("/billing", &token).send(gateway.address()).status, 200, "{}", gateway.stderr());
+    let form = "grant_type=client_credentials&scope=pay:read&resource=https://api.example.com/opaque";
+    let opaque = provider.ask_for(form);
+    assert_eq!(bearer("/billing", &opaque).send(gateway.address()).status, 200, "{}", gateway.stderr());
+    let received = origin.received();
+    for request in &received {
+        let sent = request.header("authorization").and_then(|field| field.strip_prefix("Bearer "));
+        let sent = sent.expect("a token");
+        assert!(sent != token && sent != opaque);
+        let claims = claims(sent);
+        assert_eq!(claims["aud"], "https://billing.example.com", "for the upstream alone: {claims}");
+        assert_eq!(claims["scope"], "pay:read", "with less than the caller has");
+        assert_eq!((&claims["client_id"], &claims["act_via"]), (&json!("gateway"), &json!("shop")));
+    }
+    assert_eq!(received.len(), 2);
+    let raw = origin.raw();
+    assert!(!String::from_utf8_lossy(&raw).contains(&token), "the caller's token stays here");
+
+    // The provider refuses: more than the caller has, a service that is not there.
+    let narrow = provider.token("pay:write");
+    assert_problem(&bearer("/billing", &narrow).send(gateway.address()), 403, "access_denied");
+    assert_problem(&bearer("/nowhere", &token).send(gateway.address()), 403, "access_denied");
+    // It dies: what was exchanged is used on, and nothing else passes.
+    let another = provider.token("pay:read");
+    provider.running = None;
+    assert_eq!(bearer("/billing", &token).send(gateway.address()).status, 200);
+    assert_problem(&bearer("/billing", &another).send(gateway.address()), 503, "auth_unavailable");
+    provider.run();
+    wait::until("it exchanges again", || {
+        let fresh = provider.token("pay:read");
+        bearer("/billing", &fresh).send(gateway.address()).status == 200
+    });
+    assert_eq!(origin.received().len(), 4);
 }

@@ -2,6 +2,7 @@
 //
 // node dpop.mjs <folder with node_modules> <issuer> <method> <url>
 // Prints JSON: { token, proofs: [two fresh proofs for the url], stranger: a proof by another key }.
+import './older.mjs';
 import { createHash, randomUUID } from 'node:crypto';
 import { createRequire } from 'node:module';
 import { pathToFileURL } from 'node:url';

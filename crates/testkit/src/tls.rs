@@ -22,6 +22,16 @@ pub struct Leaf {
     pub key: String,
 }
 
+impl Leaf {
+    /// SHA-256 of the certificate in DER, by which tokens are bound to it (RFC 8705 §3.1).
+    #[track_caller]
+    #[must_use]
+    pub fn thumbprint(&self) -> Vec<u8> {
+        let der = CertificateDer::from_pem_slice(self.cert.as_bytes()).expect("a certificate");
+        ::aws_lc_rs::digest::digest(&::aws_lc_rs::digest::SHA256, &der).as_ref().to_vec()
+    }
+}
+
 impl fmt::Debug for Leaf {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Leaf").field("cert", &self.cert).finish_non_exhaustive()

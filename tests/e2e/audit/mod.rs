@@ -44,7 +44,7 @@ fn events(audit: &str) -> String {
 
 /// Every record that is under a checkpoint now, in order.
 #[track_caller]
-fn records(gateway: &Gateway) -> Vec<Value> {
+pub(crate) fn records(gateway: &Gateway) -> Vec<Value> {
     let note = get(gateway.admin(), "/audit/checkpoint");
     assert_eq!(note.status, 200, "{}", note.text());
     read(gateway.folder(), &note.text())
