@@ -100,8 +100,10 @@ routes:
         records().iter().filter(|record| record["event"] == "payment").count() >= 2
     });
     let all = records();
-    let payments: Vec<&Value> =
-        all.iter().filter(|record| record["event"] == "payment" && record["fields"].is_object()).collect();
+    let payments: Vec<&Value> = all
+        .iter()
+        .filter(|record| record["event"] == "payment" && record["fields"].is_object())
+        .collect();
     assert!(payments.len() >= 2, "{all:#?}");
     let subject = payments[0]["subject"].as_str().expect("a subject");
     assert!(subject.starts_with("hmac:"), "{subject}");

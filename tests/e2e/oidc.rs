@@ -280,7 +280,8 @@ fn opaque_tokens_are_refused_while_their_provider_is_dead_and_never_passed_by_mi
     let origin = Origin::start(Reply::ok("ok"));
     let mut provider = Provider::start(folder);
     let gateway = gateway(&origin, &provider);
-    let form = "grant_type=client_credentials&scope=pay:read&resource=https://api.example.com/opaque";
+    let form =
+        "grant_type=client_credentials&scope=pay:read&resource=https://api.example.com/opaque";
     let token = provider.ask_for(form);
     assert_eq!(bearer("/opaque", &token).send(gateway.address()).status, 200);
     let load = Load::asking(gateway.address(), 4, &bearer("/opaque", &token));
@@ -313,17 +314,31 @@ fn the_upstream_gets_a_token_that_a_real_provider_gave_in_exchange() {
     let mut provider = Provider::start(folder);
     let gateway = gateway(&origin, &provider);
     let token = provider.token("pay:read+pay:write");
-    assert_eq!(bearer("/billing", &token).send(gateway.address()).status, 200, "{}", gateway.stderr());
-    let form = "grant_type=client_credentials&scope=pay:read&resource=https://api.example.com/opaque";
+    assert_eq!(
+        bearer("/billing", &token).send(gateway.address()).status,
+        200,
+        "{}",
+        gateway.stderr()
+    );
+    let form =
+        "grant_type=client_credentials&scope=pay:read&resource=https://api.example.com/opaque";
     let opaque = provider.ask_for(form);
-    assert_eq!(bearer("/billing", &opaque).send(gateway.address()).status, 200, "{}", gateway.stderr());
+    assert_eq!(
+        bearer("/billing", &opaque).send(gateway.address()).status,
+        200,
+        "{}",
+        gateway.stderr()
+    );
     let received = origin.received();
     for request in &received {
         let sent = request.header("authorization").and_then(|field| field.strip_prefix("Bearer "));
         let sent = sent.expect("a token");
         assert!(sent != token && sent != opaque);
         let claims = claims(sent);
-        assert_eq!(claims["aud"], "https://billing.example.com", "for the upstream alone: {claims}");
+        assert_eq!(
+            claims["aud"], "https://billing.example.com",
+            "for the upstream alone: {claims}"
+        );
         assert_eq!(claims["scope"], "pay:read", "with less than the caller has");
         assert_eq!((&claims["client_id"], &claims["act_via"]), (&json!("gateway"), &json!("shop")));
     }

@@ -78,10 +78,13 @@ fn what_was_granted_and_used_is_told_and_outlives_the_process() {
     assert_eq!(routes.len(), 2, "open routes need nothing: {routes:?}");
 
     // A subject without a client is named as in the log.
-    let token = format!("Bearer {}", signer.token(&json!({
-        "iss": "https://id.example.com", "aud": "api", "sub": "bob", "exp": now() + 300,
-        "scope": "ledger:read",
-    })));
+    let token = format!(
+        "Bearer {}",
+        signer.token(&json!({
+            "iss": "https://id.example.com", "aud": "api", "sub": "bob", "exp": now() + 300,
+            "scope": "ledger:read",
+        }))
+    );
     let answer = Ask::new("GET", "/ledger").field("Authorization", &token).send(gateway.address());
     assert_eq!(answer.status, 200);
     let line = gateway.logged(|line| line["route"] == "ledger" && line["status"] == 200);
@@ -106,7 +109,10 @@ fn what_was_granted_and_used_is_told_and_outlives_the_process() {
     };
     let kept = report(&gateway);
     assert_eq!(kept["since"], first["since"]);
-    assert_eq!((&shop(&kept)["passes"], &shop(&kept)["unused"]), (&json!(3), &json!(["pay:admin"])));
+    assert_eq!(
+        (&shop(&kept)["passes"], &shop(&kept)["unused"]),
+        (&json!(3), &json!(["pay:admin"]))
+    );
 
     let text = told(&gateway, &[]);
     for line in ["corp/shop  3 passes", "pay:admin                unused", "POST needs pay:write"] {
@@ -128,7 +134,10 @@ fn a_report_that_is_not_kept_is_said_so() {
         .env("LOG_KEY", "a-key-of-sufficient-length")
         .start();
     let answer = get(gateway.admin(), "/report/scopes");
-    assert_eq!((answer.status, answer.text().trim()), (404, "the configuration has no `auth.report`"));
+    assert_eq!(
+        (answer.status, answer.text().trim()),
+        (404, "the configuration has no `auth.report`")
+    );
     // It begins with a reload, and a file that is no report is set aside.
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("scopes.json"), "{").expect("writes");

@@ -38,7 +38,8 @@ struct Rig {
 
 impl Rig {
     fn new(script: impl Fn(&str) -> Reply + Send + Sync + 'static) -> Self {
-        let endpoint = Origin::script(move |request| script(&String::from_utf8_lossy(&request.body)));
+        let endpoint =
+            Origin::script(move |request| script(&String::from_utf8_lossy(&request.body)));
         let (origin, signer) = (Origin::start(Reply::ok("ok")), Signer::new("k1"));
         let gateway = Gateway::builder(CONFIG)
             .set("origin", origin.address())
@@ -162,7 +163,10 @@ fn without_a_token_in_exchange_nobody_passes() {
     assert!((rig.exchanges("refused") - 4.0).abs() < 0.1);
     assert!((rig.exchanges("failure") - 7.0).abs() < 0.1);
     let line = rig.gateway.logged(|line| line["reason"] == "access_denied");
-    assert!(line["evidence"].as_str().is_some_and(|told| told.contains("`billing` says")), "{line}");
+    assert!(
+        line["evidence"].as_str().is_some_and(|told| told.contains("`billing` says")),
+        "{line}"
+    );
     assert_eq!(line["auth"]["method"], "jwt", "who asked is known: {line}");
 }
 
@@ -205,5 +209,8 @@ fn only_what_can_be_exchanged_is() {
     };
     refused(&CONFIG.replace("jwt: corp, f", "mtls: {}, f"), "no token that could be exchanged");
     refused(&CONFIG.replace("'${env:GATEWAY_SECRET}'", "secret"), "a secret stands in");
-    refused(&CONFIG.replace("exchange: billing }", "exchange: other }"), "nothing in `auth.exchange`");
+    refused(
+        &CONFIG.replace("exchange: billing }", "exchange: other }"),
+        "nothing in `auth.exchange`",
+    );
 }
