@@ -5,10 +5,15 @@
 
 use std::hint::black_box;
 use std::io::Write as _;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use http::Method;
 use serde_json::{Value, json};
 use tidegate_auth::jose::{Algorithm, KeySet, Token};
+use tidegate_auth::settings::ReportSettings;
+use tidegate_auth::{Authenticated, ScopeReport, Verdict};
 use tidegate_benches::tokens::{
     Failed, Keys, NOW, Peer, Raw, Stand, bearer, claims, encode, head, request,
 };
@@ -175,11 +180,52 @@ fn refusals(c: &mut Criterion) {
     }
     let bare = must(head("x-nothing", "1"));
     let request = request(&bare);
-    let tidegate_auth::Verdict::Refused(denial, _who) = stand.verdict(&request) else { return };
+    let Verdict::Refused(denial, _who) = stand.verdict(&request) else { return };
     assert_eq!(denial.reason, Reason::Unauthenticated);
     group.bench_function("no credential", |b| b.iter(|| black_box(stand.verdict(&request))));
     group.finish();
 }
 
-criterion_group!(benches, remembered, first_time, key_sets, api_keys, refusals);
+/// What the report of scopes adds to a request that passes.
+fn report(c: &mut Criterion) {
+    let mut group = c.benchmark_group("auth/report");
+    let keys = keys();
+    let stand = stand(&keys, "64MiB", json!({ "jwt": "corp", "scopes": ["pay:read"] }));
+    let who = |number| {
+        let head = must(bearer(&must(keys.token(Algorithm::Es256, &claims(number)))));
+        match stand.verdict(&request(&head)) {
+            Verdict::Permitted(permitted) => permitted.who().clone(),
+            _ => unreachable!("it holds"),
+        }
+    };
+    let report = ScopeReport::new(&ReportSettings::default(), NOW);
+    let pass = |who: &Authenticated| {
+        report.passed(("pay", &stand.access), &Method::GET, black_box(who), NOW);
+    };
+    let one = who(1);
+    group.bench_function("one client", |b| b.iter(|| pass(&one)));
+    let many: Vec<Authenticated> = (0..1_000).map(who).collect();
+    let mut each = many.iter().cycle();
+    group.bench_function("1,000 tokens in turn", |b| b.iter(|| each.next().map(pass)));
+    // Another thread notes the same client all the time, and a third gathers.
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                pass(&one);
+            }
+        });
+        threads.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                report.gather(&stand.auth, NOW);
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        });
+        group.bench_function("one client, beside others", |b| b.iter(|| pass(&one)));
+        stop.store(true, Ordering::Relaxed);
+    });
+    group.finish();
+}
+
+criterion_group!(benches, remembered, first_time, key_sets, api_keys, refusals, report);
 criterion_main!(benches);

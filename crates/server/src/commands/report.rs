@@ -35,8 +35,9 @@ fn clients(out: &mut String, report: &Value, unused: bool) {
             continue;
         }
         let name = format!("{}/{}", text(client, "provider"), text(client, "client"));
-        let (passes, last) = (number(client, "passes"), date(client, "last"));
-        line(out, format_args!("  {name}  {passes} passes, last {last}"));
+        let (passes, last) =
+            (counted(number(client, "passes"), "pass", "passes"), date(client, "last"));
+        line(out, format_args!("  {name}  {passes}, last {last}"));
         for scope in list(client, "scopes") {
             let (scope_name, elsewhere) = (text(scope, "scope"), number(scope, "elsewhere"));
             let routes = list(scope, "routes");
@@ -51,8 +52,8 @@ fn clients(out: &mut String, report: &Value, unused: bool) {
                 line(
                     out,
                     format_args!(
-                        "    {scope_name:<24} {} uses from {} to {} on {}{more}",
-                        number(used, "passes") + elsewhere,
+                        "    {scope_name:<24} {} from {} to {} on {}{more}",
+                        counted(number(used, "passes") + elsewhere, "use", "uses"),
                         date(used, "first"),
                         date(used, "last"),
                         names.join(", "),
@@ -126,6 +127,10 @@ fn left_out(out: &mut String, report: &Value) {
             line(out, format_args!("left out: {passes} {what}"));
         }
     }
+}
+
+fn counted(number: u64, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
 }
 
 fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
