@@ -47,73 +47,83 @@ fn told(gateway: &Gateway, arguments: &[&str]) -> String {
     output.stdout
 }
 
-#[test]
-fn what_was_granted_and_used_is_told_and_outlives_the_process() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let state = folder.path().to_str().expect("a path");
-    let (origin, signer) = (Origin::start(Reply::ok("ok")), Signer::new("k1"));
-    let mut gateway = start(&origin, &signer, state);
+/// A request by the client `shop`, which has three scopes.
+fn shop_asks(gateway: &Gateway, signer: &Signer, method: &str, path: &str) -> u16 {
     let claims = json!({
         "iss": "https://id.example.com", "aud": "api", "sub": "ann", "client_id": "shop",
         "exp": now() + 300, "scope": "pay:read pay:write pay:admin",
     });
-    let ask = |gateway: &Gateway, method: &str, path: &str| {
-        let token = format!("Bearer {}", signer.token(&claims));
-        Ask::new(method, path).field("Authorization", &token).send(gateway.address()).status
-    };
-    assert_eq!(ask(&gateway, "GET", "/money"), 200);
-    assert_eq!(ask(&gateway, "GET", "/money"), 200);
-    assert_eq!(ask(&gateway, "GET", "/ledger"), 403, "who is refused used nothing");
-    assert_eq!(ask(&gateway, "GET", "/"), 200, "a route for everybody grants nothing");
+    let token = format!("Bearer {}", signer.token(&claims));
+    Ask::new(method, path).field("Authorization", &token).send(gateway.address()).status
+}
+
+fn client(report: &Value, name: &str) -> Option<Value> {
+    let clients = report["clients"].as_array().expect("clients");
+    clients.iter().find(|client| client["client"] == name).cloned()
+}
+
+#[test]
+fn what_was_granted_and_used_is_told_by_client_and_by_route() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (origin, signer) = (Origin::start(Reply::ok("ok")), Signer::new("k1"));
+    let gateway = start(&origin, &signer, folder.path().to_str().expect("a path"));
+    let ask = |path| shop_asks(&gateway, &signer, "GET", path);
+    assert_eq!([ask("/money"), ask("/money")], [200, 200]);
+    assert_eq!(ask("/ledger"), 403, "who is refused used nothing");
+    assert_eq!(ask("/"), 200, "a route for everybody grants nothing");
     wait::until("two passes are known", || report(&gateway)["clients"][0]["passes"] == 2);
-    let first = report(&gateway);
-    let shop = &first["clients"][0];
-    assert_eq!((&shop["provider"], &shop["client"]), (&json!("corp"), &json!("shop")));
+    let report = report(&gateway);
+    let shop = client(&report, "shop").expect("the shop");
+    assert_eq!(shop["provider"], "corp");
     assert_eq!(shop["unused"], json!(["pay:admin", "pay:write"]));
-    let routes = first["routes"].as_array().expect("routes");
+    let routes = report["routes"].as_array().expect("routes");
     let of = |name: &str| routes.iter().find(|route| route["route"] == name).expect("a route");
     assert_eq!(of("money")["never"], json!(["pay:write"]));
     assert_eq!(of("money")["passed"][0]["clients"][0]["client"], "shop");
     assert_eq!(of("ledger")["never"], json!(["ledger:read"]));
     assert_eq!(routes.len(), 2, "open routes need nothing: {routes:?}");
+}
 
-    // A subject without a client is named as in the log.
-    let token = format!(
-        "Bearer {}",
-        signer.token(&json!({
-            "iss": "https://id.example.com", "aud": "api", "sub": "bob", "exp": now() + 300,
-            "scope": "ledger:read",
-        }))
-    );
+#[test]
+fn a_subject_without_a_client_is_named_as_in_the_log() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (origin, signer) = (Origin::start(Reply::ok("ok")), Signer::new("k1"));
+    let mut gateway = start(&origin, &signer, folder.path().to_str().expect("a path"));
+    let claims = json!({
+        "iss": "https://id.example.com", "aud": "api", "sub": "bob", "exp": now() + 300,
+        "scope": "ledger:read",
+    });
+    let token = format!("Bearer {}", signer.token(&claims));
     let answer = Ask::new("GET", "/ledger").field("Authorization", &token).send(gateway.address());
     assert_eq!(answer.status, 200);
     let line = gateway.logged(|line| line["route"] == "ledger" && line["status"] == 200);
-    let shown = line["auth"]["subject"].clone();
-    wait::until("the subject is known", || {
-        let known = report(&gateway);
-        known["clients"].as_array().is_some_and(|all| all.iter().any(|one| one["client"] == shown))
-    });
-
-    // A reload keeps it, a restart too.
-    gateway.write_config(&CONFIG.replace("id: ledger, path: /ledger", "id: books, path: /ledger"));
-    assert!(gateway.reload().status < 300);
-    assert_eq!(ask(&gateway, "POST", "/money"), 200);
+    let shown = line["auth"]["subject"].as_str().expect("a subject").to_owned();
+    wait::until("the subject is known", || client(&report(&gateway), &shown).is_some());
     gateway.terminate();
     assert!(gateway.wait_exit(Duration::from_secs(15)).success());
     let file = std::fs::read_to_string(folder.path().join("scopes.json")).expect("the file");
-    assert!(!file.contains("bob") && file.contains("shop"), "{file}");
-    let gateway = start(&origin, &signer, state);
-    let shop = |report: &Value| {
-        let clients = report["clients"].as_array().expect("clients").clone();
-        clients.into_iter().find(|client| client["client"] == "shop").expect("the shop")
-    };
-    let kept = report(&gateway);
-    assert_eq!(kept["since"], first["since"]);
-    assert_eq!(
-        (&shop(&kept)["passes"], &shop(&kept)["unused"]),
-        (&json!(3), &json!(["pay:admin"]))
-    );
+    assert!(!file.contains("bob") && file.contains(&shown), "{file}");
+}
 
+#[test]
+fn it_outlives_a_reload_and_the_process_and_is_told_to_people() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let state = folder.path().to_str().expect("a path");
+    let (origin, signer) = (Origin::start(Reply::ok("ok")), Signer::new("k1"));
+    let mut gateway = start(&origin, &signer, state);
+    let ask = |gateway: &Gateway, method| shop_asks(gateway, &signer, method, "/money");
+    assert_eq!([ask(&gateway, "GET"), ask(&gateway, "GET")], [200, 200]);
+    let since = report(&gateway)["since"].clone();
+    gateway.write_config(&CONFIG.replace("id: ledger, path: /ledger", "id: books, path: /ledger"));
+    assert!(gateway.reload().status < 300);
+    assert_eq!(ask(&gateway, "POST"), 200);
+    gateway.terminate();
+    assert!(gateway.wait_exit(Duration::from_secs(15)).success());
+    let gateway = start(&origin, &signer, state);
+    let kept = report(&gateway);
+    let shop = client(&kept, "shop").expect("the shop");
+    assert_eq!((&kept["since"], &shop["passes"]), (&since, &json!(3)));
+    assert_eq!(shop["unused"], json!(["pay:admin"]));
     let text = told(&gateway, &[]);
     for line in ["corp/shop  3 passes", "pay:admin                unused", "POST needs pay:write"] {
         assert!(text.contains(line), "{text}");
