@@ -23,6 +23,7 @@ mod sinks;
 mod spool;
 mod stats;
 mod tls;
+pub mod traces;
 
 pub use compile::SinkSet;
 pub use deliver::{Deliver, DeliverError, Delivered, Then};
@@ -35,3 +36,4 @@ pub use running::{Sinks, Surroundings};
 pub use settings::SinkSettings;
 pub use stats::{Dropped, SinkSample};
 pub use tls::TlsMaterial;
+pub use traces::{TraceStats, Traced, Traces};

@@ -1,0 +1,175 @@
+//! The collector that takes spans: OTLP over HTTP with protobuf bodies.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use tidegate_core::SettingsError;
+
+use super::batch;
+use super::settings::OtlpSettings;
+use crate::http::{HttpAnswer, HttpCall, HttpClient};
+use crate::tls::TlsMaterial;
+
+/// An answer says little.
+const MAX_ANSWER: usize = 64 * 1024;
+
+/// Where spans go.
+#[derive(Debug)]
+pub(super) struct Target {
+    url: Arc<str>,
+    headers: HeaderMap,
+    tls: Option<Arc<TlsMaterial>>,
+    timeout: Duration,
+}
+
+/// What became of a call.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Sent {
+    /// It was taken, but for so many spans.
+    Taken { rejected: u64, why: Option<String> },
+    /// To be sent again, at the earliest after what the collector says.
+    Later { after: Option<Duration>, why: String },
+    /// It is never taken.
+    Refused { why: String },
+}
+
+impl Target {
+    /// # Errors
+    /// All that is wrong with the settings.
+    pub(super) fn new(settings: &OtlpSettings) -> Result<Self, Vec<SettingsError>> {
+        let mut errors = Vec::new();
+        if let Err((message, hint)) = check_url(&settings.url, settings.insecure_http) {
+            errors.push(SettingsError::new(["url"], message).with_hint(hint));
+        }
+        let mut headers = HeaderMap::new();
+        for (name, value) in &settings.headers {
+            let field = HeaderName::try_from(&**name).ok().zip(value.reveal().parse().ok());
+            match field {
+                Some((name, value)) => drop(headers.insert(name, value)),
+                None => errors.push(SettingsError::new(["headers", name], "not a header field")),
+            }
+        }
+        let protobuf = HeaderValue::from_static("application/x-protobuf");
+        headers.insert(header::CONTENT_TYPE, protobuf);
+        let (ca, cert, key) = (&settings.ca, &settings.cert, &settings.key);
+        let material = TlsMaterial::load(ca.as_ref(), cert.as_ref(), key.as_ref(), &mut errors);
+        let own = ca.is_some() || cert.is_some();
+        let tls = own.then(|| Arc::new(material));
+        let (url, timeout) = (Arc::from(&*settings.url), settings.timeout.0);
+        if errors.is_empty() { Ok(Self { url, headers, tls, timeout }) } else { Err(errors) }
+    }
+
+    /// Sends one batch.
+    pub(super) async fn send(&self, client: &dyn HttpClient, body: Bytes) -> Sent {
+        let call = HttpCall {
+            method: Method::POST,
+            url: Arc::clone(&self.url),
+            headers: self.headers.clone(),
+            body,
+            tls: self.tls.clone(),
+            timeout: self.timeout,
+            max_answer: MAX_ANSWER,
+        };
+        match client.call(call).await {
+            Ok(answer) => verdict(&answer),
+            Err(error) => Sent::Later { after: None, why: error.to_string() },
+        }
+    }
+}
+
+/// What an answer means (OTLP 1.x, "Failures" over HTTP).
+fn verdict(answer: &HttpAnswer) -> Sent {
+    let why = || format!("the collector answers {}", answer.status);
+    match answer.status {
+        status if status.is_success() => match batch::rejected(&answer.body) {
+            Some((rejected, why)) => Sent::Taken { rejected, why: Some(why) },
+            None => Sent::Taken { rejected: 0, why: None },
+        },
+        StatusCode::TOO_MANY_REQUESTS
+        | StatusCode::REQUEST_TIMEOUT
+        | StatusCode::BAD_GATEWAY
+        | StatusCode::SERVICE_UNAVAILABLE
+        | StatusCode::GATEWAY_TIMEOUT => {
+            Sent::Later { after: retry_after(&answer.headers), why: why() }
+        }
+        _ => Sent::Refused { why: why() },
+    }
+}
+
+/// `Retry-After` in seconds (RFC 9110 §10.2.3); a date is not waited for.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+/// Whether spans may be sent there.
+fn check_url(url: &str, insecure: bool) -> Result<(), (String, &'static str)> {
+    let example = "such as `https://otel.example.com/v1/traces`";
+    let wrong = || (format!("`{url}` is no address"), example);
+    let parsed: Uri = url.parse().map_err(|_error| wrong())?;
+    let host = parsed.host().filter(|host| !host.is_empty()).ok_or_else(wrong)?;
+    let bare = host.trim_matches(['[', ']']);
+    let here = bare == "localhost"
+        || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    match parsed.scheme_str() {
+        Some("https") => Ok(()),
+        Some("http") if here || insecure => Ok(()),
+        Some("http") => Err((
+            "spans would leave this machine without TLS".to_owned(),
+            "write `https://`, or `insecure_http: true`",
+        )),
+        _ => Err(wrong()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(url: &str, insecure: bool, accepted: bool) {
+        assert_eq!(check_url(url, insecure).is_ok(), accepted, "{url}");
+    }
+
+    #[test]
+    fn spans_leave_the_machine_encrypted() {
+        check("https://otel.example.com/v1/traces", false, true);
+        check("http://127.0.0.1:4318/v1/traces", false, true);
+        check("http://[::1]:4318/v1/traces", false, true);
+        check("http://localhost:4318/v1/traces", false, true);
+        check("http://otel.example.com/v1/traces", false, false);
+        check("http://otel.example.com/v1/traces", true, true);
+        check("grpc://127.0.0.1:4317", false, false);
+        check("/v1/traces", false, false);
+        check("", false, false);
+    }
+
+    fn answered(status: u16, headers: &[(&'static str, &'static str)], body: Vec<u8>) -> Sent {
+        let fields = headers
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+        let status = StatusCode::from_u16(status).unwrap();
+        verdict(&HttpAnswer { status, headers: fields.collect(), body: body.into() })
+    }
+
+    #[test]
+    fn answers_mean_what_otlp_says() {
+        use opentelemetry_proto::tonic::collector::trace::v1::{
+            ExportTracePartialSuccess, ExportTraceServiceResponse,
+        };
+        assert_eq!(answered(200, &[], vec![]), Sent::Taken { rejected: 0, why: None });
+        let partial = ExportTracePartialSuccess { rejected_spans: 3, error_message: "old".into() };
+        let body = ExportTraceServiceResponse { partial_success: Some(partial) }.encode_to_vec();
+        let taken = Sent::Taken { rejected: 3, why: Some("old".to_owned()) };
+        assert_eq!(answered(200, &[], body), taken);
+        let later = answered(503, &[("retry-after", "7")], vec![]);
+        assert!(matches!(later, Sent::Later { after: Some(after), .. } if after.as_secs() == 7));
+        assert!(matches!(answered(429, &[], vec![]), Sent::Later { after: None, .. }));
+        assert!(matches!(answered(400, &[], vec![]), Sent::Refused { .. }));
+        assert!(matches!(answered(302, &[], vec![]), Sent::Refused { .. }));
+    }
+}
