@@ -13,7 +13,7 @@ pub mod trial;
 
 pub use config::{Config, ConfigError, ConfigErrors};
 pub use enforcement::Enforcement;
-pub use pipeline::{Admission, Admitted, admit};
+pub use pipeline::{Admission, Admitted, admit, admit_in_stages};
 pub use settings::Settings;
 pub use snapshot::Snapshot;
 pub use tidegate_waf::RequestFacts;

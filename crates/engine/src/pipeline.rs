@@ -8,6 +8,7 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue, header, response};
 use tidegate_auth::{Answer, Authenticated, Caller, Need, Permitted, Verdict as Access, Waited};
 use tidegate_core::event::WafSummary;
+use tidegate_core::trace::{Stage, Stages};
 use tidegate_core::{Denial, Reason, Request};
 use tidegate_guard::InForce;
 use tidegate_guard::rate::{Known, RATE_LIMIT, RATE_LIMIT_POLICY};
@@ -29,17 +30,33 @@ pub fn admit(
     facts: &RequestFacts<'_>,
     caller: &Caller<'_>,
 ) -> Result<Admission, Box<Refused>> {
-    let found = find_route(snapshot, request);
-    let measure = check_bans(snapshot, request, found.as_ref().ok().map(|(route, _)| *route))?;
+    admit_in_stages(snapshot, request, facts, caller, &mut Stages::off())
+}
+
+/// As [`admit`], and tells how long each stage took.
+///
+/// # Errors
+///
+/// As [`admit`].
+pub fn admit_in_stages(
+    snapshot: &Snapshot,
+    request: &Request<'_>,
+    facts: &RequestFacts<'_>,
+    caller: &Caller<'_>,
+    stages: &mut Stages,
+) -> Result<Admission, Box<Refused>> {
+    let found = stages.time(Stage::Route, || find_route(snapshot, request));
+    let meant = found.as_ref().ok().map(|(route, _)| *route);
+    let measure = stages.time(Stage::Bans, || check_bans(snapshot, request, meant))?;
     let (route, matched_len) = match found {
         Ok(found) => found,
         Err(refused) => return Err(Box::new(Refused { measure, ..*refused })),
     };
     let mut admitted = Admitted::new(route, matched_len, snapshot.enforcement(), measure);
-    admitted.check_address(request)?;
-    admitted.take_tokens(request, None)?;
-    admitted.inspect_head(request, facts)?;
-    admitted.find_out_who_asks(request, caller, Waited::default())
+    stages.time(Stage::Addresses, || admitted.check_address(request))?;
+    stages.time(Stage::RateLimits, || admitted.take_tokens(request, None))?;
+    stages.time(Stage::WafHead, || admitted.inspect_head(request, facts))?;
+    stages.time(Stage::Auth, || admitted.find_out_who_asks(request, caller, Waited::default()))
 }
 
 /// What [`admit`] decides about a request that it does not refuse.

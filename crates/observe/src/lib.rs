@@ -17,8 +17,8 @@ pub use access_log::{
     AccessLog, AccessLogError, AccessLogSettings, AccessLogStats, StagedAccessLog,
 };
 pub use metrics::{
-    AbortedConnection, AuditAnchor, AuditSample, BuildInfo, CONTENT_TYPE, EJECTION_CAUSES,
-    EndpointMetrics, EnforcementSample, Exchanged, InFlight, ListenerMetrics, Metrics,
-    OpenConnection, RETRY_REASONS, RateLimitTable, RefusedConnection, RouteMetrics, SinkState,
-    TlsFailure, UpstreamMetrics, UpstreamState,
+    AbortedConnection, AuditAnchor, AuditSample, BuildInfo, EJECTION_CAUSES, EndpointMetrics,
+    EnforcementSample, Exchanged, Exposition, InFlight, ListenerMetrics, Metrics, OpenConnection,
+    RETRY_REASONS, RateLimitTable, RefusedConnection, RouteMetrics, SinkState, TlsFailure,
+    TraceSample, UpstreamMetrics, UpstreamState,
 };

@@ -41,12 +41,12 @@ fn metrics_in(text: &str) -> BTreeSet<&str> {
 fn rules_and_dashboard_name_metrics_that_exist() {
     let known = known_metrics();
     assert!(known.len() > 40, "{known:?}");
-    for path in
-        ["deploy/prometheus/tidegate.rules.yml", "deploy/prometheus/tidegate.test.yml", DASHBOARD]
-    {
-        let text = read(path);
+    let files = [rules(), tests(), vec![DASHBOARD.to_owned()]].concat();
+    assert!(files.len() >= 7, "{files:?}");
+    for path in files {
+        let text = read(&path);
         let used = metrics_in(&text);
-        assert!(used.len() > 5, "{path}: {used:?}");
+        assert!(!used.is_empty(), "{path}");
         let unknown: Vec<_> = used.into_iter().filter(|name| !known.contains(*name)).collect();
         assert!(unknown.is_empty(), "{path}: {unknown:?}");
     }
@@ -68,6 +68,24 @@ fn the_dashboard_shows_every_metric_that_counts() {
         .filter(|name| !shown.contains(name.as_str()) && !left_out.contains(&name.as_str()))
         .collect();
     assert!(missing.is_empty(), "{missing:?}");
+}
+
+/// The files of rules, or of their tests, from the folder of the repository.
+fn files_ending_in(suffix: &str) -> Vec<String> {
+    let folder = "deploy/prometheus";
+    let entries = fs::read_dir(repository().join(folder)).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut found: Vec<_> = names.filter(|name| name.ends_with(suffix)).collect();
+    found.sort_unstable();
+    found.into_iter().map(|name| format!("{folder}/{name}")).collect()
+}
+
+fn rules() -> Vec<String> {
+    files_ending_in(".rules.yml")
+}
+
+fn tests() -> Vec<String> {
+    files_ending_in(".test.yml")
 }
 
 const DASHBOARD: &str = "deploy/grafana/tidegate.json";
@@ -107,8 +125,15 @@ fn promtool(arguments: &[&str], folder: &Path) {
 fn promtool_agrees_with_the_rules_and_their_tests() {
     let folder = repository().join("deploy/prometheus");
     promtool(&["check", "config", "prometheus.yml"], &folder);
-    promtool(&["check", "rules", "tidegate.rules.yml"], &folder);
-    promtool(&["test", "rules", "tidegate.test.yml"], &folder);
+    let name = |path: &String| path.rsplit('/').next().unwrap_or_default().to_owned();
+    for rules in rules().iter().map(name) {
+        promtool(&["check", "rules", &rules], &folder);
+        let scraper = read("deploy/prometheus/prometheus.yml");
+        assert!(scraper.contains(&format!("- {rules}\n")), "prometheus.yml does not name {rules}");
+    }
+    for tests in tests().iter().map(name) {
+        promtool(&["test", "rules", &tests], &folder);
+    }
 }
 
 #[test]
@@ -136,7 +161,9 @@ fn every_alert_has_a_test() {
         };
         text.lines().filter_map(after).collect()
     };
-    let written = alerts(&read("deploy/prometheus/tidegate.rules.yml"), "alert: ");
-    let tested = alerts(&read("deploy/prometheus/tidegate.test.yml"), "alertname: ");
+    let all = |paths: Vec<String>| paths.iter().map(|path| read(path)).collect::<String>();
+    let written = alerts(&all(rules()), "alert: ");
+    let tested = alerts(&all(tests()), "alertname: ");
+    assert!(written.len() > 20, "{written:?}");
     assert_eq!(written, tested);
 }

@@ -16,6 +16,7 @@ use pingora_core::protocols::{GetSocketDigest, SocketDigest};
 use pingora_core::server::ShutdownWatch;
 use pingora_http::RequestHeader;
 use serde_json::json;
+use tidegate_observe::Exposition;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
@@ -119,6 +120,7 @@ impl Admin {
                 panic::answer(&self.edge, &head.method, query)
             }
             (&Method::GET | &Method::HEAD, "/bans") => bans::admin::read(&self.edge, query),
+            (&Method::GET | &Method::HEAD, "/metrics") => self.metrics(head),
             (&Method::GET | &Method::HEAD, _) => self.read(path),
             _ => not_allowed("GET, HEAD"),
         }
@@ -157,9 +159,6 @@ impl Admin {
             "/healthz" => text(StatusCode::OK, "ok\n"),
             "/readyz" if self.edge.is_ready() => text(StatusCode::OK, "ready\n"),
             "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
-            "/metrics" => {
-                answer(StatusCode::OK, tidegate_observe::CONTENT_TYPE, self.edge.render_metrics())
-            }
             "/config" => {
                 let config = self.edge.live();
                 answer(StatusCode::OK, "application/yaml", config.snapshot.effective().into())
@@ -178,6 +177,14 @@ impl Admin {
                  /upstreams/<name>/undrain, DELETE /bans\n",
             ),
         }
+    }
+
+    /// In the format that the scraper asks for.
+    fn metrics(&self, head: &RequestHeader) -> Response<Vec<u8>> {
+        let accepted = head.headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+        let exposition = Exposition::wanted(accepted.unwrap_or_default());
+        let page = self.edge.render_metrics(exposition);
+        answer(StatusCode::OK, exposition.content_type(), page)
     }
 
     fn upstreams(&self) -> serde_json::Value {

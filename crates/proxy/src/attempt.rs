@@ -7,6 +7,7 @@ use pingora_error::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 use tidegate_core::Reason;
 use tidegate_core::reading::Upgrade;
+use tidegate_core::trace::Stage;
 use tidegate_traffic::outlier::Answer;
 use tidegate_traffic::retry::Cause;
 use tidegate_traffic::{Lease, NoPick, Pick, random};
@@ -58,6 +59,7 @@ pub(crate) async fn begin(
     // The endpoint of a failed try is free again, also while we pause.
     ctx.journey.lease = None;
     let pause = std::mem::take(&mut ctx.journey.pause);
+    let choosing = ctx.trace.stages.now();
     if pause > Duration::ZERO {
         sleep(pause).await;
     }
@@ -113,7 +115,9 @@ pub(crate) async fn begin(
     journey.status = None;
     journey.waited = None;
     journey.key = key;
-    set_off(journey, lease, now);
+    ctx.trace.stages.passed(Stage::Endpoint, choosing);
+    ctx.trace.try_begins(lease.address(), now);
+    set_off(&mut ctx.journey, lease, now);
     Ok(Box::new(peer))
 }
 
@@ -137,6 +141,7 @@ pub(crate) fn set_off(journey: &mut Journey, lease: Lease, now: Instant) {
 pub(crate) fn ended(ctx: &mut Context, how: Ended, now: Instant) {
     let Some(started) = ctx.journey.try_started.take() else { return };
     let took = now.saturating_duration_since(started);
+    ctx.trace.try_ended(how, now);
     if let (Some(lease), Some(upstream)) = (&ctx.journey.lease, ctx.upstream()) {
         tell(upstream, lease, how, took, now);
     }

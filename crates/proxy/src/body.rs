@@ -12,6 +12,7 @@ use http::request::Parts;
 use pingora_error::Error;
 use pingora_proxy::Session;
 use tidegate_core::reading::Upgrade;
+use tidegate_core::trace::Stage;
 use tidegate_core::{Denial, Reason};
 use tidegate_engine::Admitted;
 use tokio::time::timeout;
@@ -43,7 +44,8 @@ pub(crate) async fn inspect(
         return Ok(());
     };
     if session.is_body_empty() {
-        return decide(admitted, session.req_header(), b"", true);
+        let stages = &mut ctx.trace.stages;
+        return stages.time(Stage::WafBody, || decide(admitted, session.req_header(), b"", true));
     }
     let mut body = HeldBody::new(edge.held_bytes());
     let length = content_length(session.req_header());
@@ -64,9 +66,11 @@ pub(crate) async fn inspect(
     let started = edge.clock().now();
     let read = read_whole(session, ctx, limit, body).await;
     ctx.body_wait = edge.clock().now().saturating_duration_since(started);
+    ctx.trace.stages.passed(Stage::Body, Some(started));
     let (body, complete) = read?;
     let Some(admitted) = &mut ctx.admitted else { return Ok(()) };
-    decide(admitted, session.req_header(), body.as_ref(), complete)?;
+    let (stages, head) = (&mut ctx.trace.stages, session.req_header());
+    stages.time(Stage::WafBody, || decide(admitted, head, body.as_ref(), complete))?;
     if session.retry_buffer_truncated() {
         // More than Pingora can send again: the exchange is ours.
         ctx.body = Some(body.into_bytes());
@@ -142,7 +146,8 @@ pub(crate) fn pass(
         return Ok(());
     }
     let complete = end && !full && held.body.len() <= held.limit;
-    decide(admitted, head, held.body.as_ref(), complete)?;
+    let stages = &mut ctx.trace.stages;
+    stages.time(Stage::WafBody, || decide(admitted, head, held.body.as_ref(), complete))?;
     let Some(held) = ctx.held.take() else { return Ok(()) };
     let held = held.body.into_bytes();
     *piece = Some(match piece.take().filter(|_| full) {

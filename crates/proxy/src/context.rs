@@ -31,6 +31,7 @@ use crate::held::HeldBody;
 use crate::lanes::{Lane, Upstream};
 use crate::request_id::RequestId;
 use crate::response::HeldResponse;
+use crate::trace::Trace;
 
 /// One request on its way. Pingora makes it before the head is known, so everything starts empty.
 #[derive(Default)]
@@ -66,6 +67,8 @@ pub(crate) struct Context {
     pub(crate) denial: Option<Box<Denial>>,
     /// What the audit log knows of the request.
     pub(crate) trail: Trail,
+    /// The trace that it belongs to.
+    pub(crate) trace: Trace,
     /// Whether the event was recorded; if not, it is when this is dropped.
     pub(crate) recorded: bool,
     /// Time spent waiting for the client's body or in the tarpit, before anything was sent upstream.
@@ -248,7 +251,6 @@ impl Context {
             user_agent: text(http::header::USER_AGENT),
             referer: text(http::header::REFERER),
             headers: Some(&head.headers),
-            trace_id: trace_id(head),
             status,
             request_bytes: session.body_bytes_read() as u64,
             response_bytes: session.body_bytes_sent() as u64,
@@ -262,6 +264,7 @@ impl Context {
         if let Some(admitted) = &mut self.admitted {
             admitted.finish();
         }
+        self.trace.answered(&self.journey);
         let Some(arrival) = &self.arrival else { return };
         let edge = &arrival.edge;
         if let Some(admitted) = &self.admitted {
@@ -278,7 +281,7 @@ impl Context {
         let identity = self.identity(arrival);
         let policy = arrival.live.snapshot.response();
         let place = policy.map(|policy| policy.geo().place(arrival.client)).unwrap_or_default();
-        let event = complete(self.event(arrival, edge.clock().now()));
+        let event = complete(self.trace.event(self.event(arrival, edge.clock().now())));
         let event = Event {
             retries: &retries,
             waf: found.as_ref().or(refused.and_then(|found| found.waf.as_ref())),
@@ -298,6 +301,7 @@ impl Context {
         edge.access_log().log(&event);
         edge.tell_event(&event);
         audit::end(edge, &event, &self.trail);
+        self.trace.record(edge, &event, arrival.received_at);
         edge.respond_to(&event);
     }
 
@@ -393,20 +397,4 @@ fn status(session: &Session, reason: Option<Reason>) -> u16 {
         (None, Some(reason)) => reason.status().as_u16(),
         (None, None) => Reason::ClientClosed.status().as_u16(),
     }
-}
-
-/// The trace id of a valid `traceparent` (W3C Trace Context, section 3.2).
-fn trace_id(head: &Parts) -> Option<&str> {
-    let value = head.headers.get("traceparent")?.to_str().ok()?;
-    let mut parts = value.split('-');
-    let (version, trace) = (parts.next()?, parts.next()?);
-    let hex = |text: &str| text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-    let valid = version.len() == 2
-        && version != "ff"
-        && trace.len() == 32
-        && hex(version)
-        && hex(trace)
-        && trace.bytes().any(|b| b != b'0')
-        && parts.next().is_some_and(|parent| parent.len() == 16 && hex(parent));
-    valid.then_some(trace)
 }

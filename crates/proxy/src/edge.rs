@@ -14,8 +14,9 @@ use tidegate_engine::Snapshot;
 use tidegate_engine::pipeline::Found;
 use tidegate_engine::settings::LimitsSettings;
 use tidegate_guard::{ConnectionCounts, ConnectionLimits, RateLimit};
-use tidegate_observe::{AccessLog, EnforcementSample, Metrics, RateLimitTable};
-use tidegate_siem::Sinks;
+use tidegate_observe::{AccessLog, EnforcementSample, Exposition, Metrics, RateLimitTable};
+use tidegate_siem::{Sinks, Traces};
+use tidegate_traffic::random;
 
 use crate::audit::{self, Auditor, Trail};
 use crate::auth::{AuthServices, Trusts};
@@ -27,9 +28,11 @@ use crate::enforcement::own;
 use crate::enforcement::panic::Switch;
 use crate::held::HeldBytes;
 use crate::lanes::Lanes;
+use crate::outbound::Outbound;
 use crate::refused;
 use crate::request_id::RequestId;
 use crate::respond;
+use crate::trace;
 
 /// The configuration in force, with what this crate makes of it.
 pub(crate) struct Live {
@@ -53,6 +56,7 @@ pub(crate) struct Edge {
     clock: Clock,
     auth: AuthServices,
     sinks: OnceLock<Sinks>,
+    traces: Traces,
     ready: AtomicBool,
     draining: AtomicBool,
 }
@@ -87,6 +91,9 @@ impl Edge {
         let settings = live.snapshot.settings();
         let connections = ConnectionCounts::new(connection_limits(&settings.limits));
         let held_bytes = Arc::new(HeldBytes::new(settings.limits.held_bodies.as_usize()));
+        let node = trace::node(metrics.build().version);
+        let traces = Traces::new(node, Arc::new(Outbound::new()), random::next);
+        traces.apply(settings.tracing.as_ref());
         let now = bans::now(&clock);
         live.snapshot.enforce_bans(&own::addresses(), now);
         let ban_file = BanFile::open(settings.bans.file.as_deref(), live.snapshot.bans(), now)?;
@@ -104,6 +111,7 @@ impl Edge {
             clock,
             auth: AuthServices::new(),
             sinks: OnceLock::new(),
+            traces,
             ready: AtomicBool::new(false),
             draining: AtomicBool::new(false),
         };
@@ -127,6 +135,7 @@ impl Edge {
         if let Some(sinks) = self.sinks() {
             sinks.apply(live.snapshot.sinks());
         }
+        self.traces.apply(live.snapshot.settings().tracing.as_ref());
         self.live.store(Arc::new(live));
     }
 
@@ -193,6 +202,11 @@ impl Edge {
         self.sinks.set(sinks)
     }
 
+    /// Where spans go.
+    pub(crate) fn traces(&self) -> &Traces {
+        &self.traces
+    }
+
     /// Whether new traffic should come here.
     pub(crate) fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Relaxed)
@@ -223,7 +237,7 @@ impl Edge {
     }
 
     /// The metrics page, with the tables that are only looked at now.
-    pub(crate) fn render_metrics(&self) -> Vec<u8> {
+    pub(crate) fn render_metrics(&self, exposition: Exposition) -> Vec<u8> {
         let live = self.live.load();
         let now = self.clock.now();
         let table = |limit: &Arc<RateLimit>| {
@@ -248,11 +262,12 @@ impl Edge {
             self.metrics.set_audit(auditor.sample(self.clock.wall()));
         }
         self.metrics.set_sinks(self.sink_states());
+        self.metrics.set_traces(trace::sample(&self.traces, &live.snapshot));
         for upstream in live.lanes.upstreams() {
             upstream.show_endpoints();
             upstream.show_state(self.clock.now());
         }
-        self.metrics.render()
+        self.metrics.render(exposition)
     }
 
     /// Answers a request whose head could not be read, closes, and records it.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::uri::Scheme;
-use http::{Method, Version, header};
+use http::{HeaderValue, Method, Version, header};
 use pingora_core::connectors::http::Connector;
 use pingora_core::protocols::http::HttpTask;
 use pingora_core::protocols::http::client::HttpSession;
@@ -108,7 +108,8 @@ async fn attempt(
     };
     let digest = client.digest().cloned();
     gateway.connected_to_upstream(session, reused, &peer, -1, digest.as_ref(), ctx).await?;
-    let leg = Leg { client, peer: peer.clone(), reused, is_spent: false };
+    let (is_spent, traceparent) = (false, None);
+    let leg = Leg { client, peer: peer.clone(), reused, is_spent, traceparent };
     match carry(gateway, session, ctx, leg, body).await {
         Ok(answered) => Ok(answered),
         Err(error) => {
@@ -170,8 +171,10 @@ fn take_second(gateway: &Gateway, ctx: &mut Context, second: Second) {
     ctx.journey.hedged = Some(second.won);
     if second.won {
         attempt::ended(ctx, second.loser, now);
+        ctx.trace.hedged(&second, now);
         attempt::set_off(&mut ctx.journey, second.lease, second.started);
     } else {
+        ctx.trace.hedged(&second, now);
         let took = now.saturating_duration_since(second.started);
         if let Some(upstream) = ctx.upstream() {
             attempt::tell(upstream, &second.lease, second.loser, took, now);
@@ -219,6 +222,8 @@ pub(crate) struct Leg {
     pub(crate) reused: bool,
     /// Whether no further request may go over it.
     pub(crate) is_spent: bool,
+    /// Says another span than the request's head.
+    pub(crate) traceparent: Option<HeaderValue>,
 }
 
 impl Leg {
@@ -246,7 +251,12 @@ impl Leg {
     }
 
     async fn send(&mut self, request: &Outgoing) -> Result<()> {
-        let head = Box::new(request.head.clone());
+        let mut head = Box::new(request.head.clone());
+        if let Some(value) = &self.traceparent
+            && head.headers.contains_key("traceparent")
+        {
+            head.insert_header("traceparent", value)?;
+        }
         let Some(body) = &request.body else {
             return match &mut self.client {
                 HttpSession::H2(h2) => h2.write_request_header(head, true),

@@ -18,10 +18,11 @@ use tidegate_core::forwarded::client_addr;
 use tidegate_core::reading::{
     Refusal, RequestLine, Target, Upgrade, read_http1_head, read_http2_head,
 };
-use tidegate_core::{Denial, Reason};
+use tidegate_core::trace::{Stage, Stages};
+use tidegate_core::{Denial, Reason, Request};
 use tidegate_engine::pipeline::Refused;
 use tidegate_engine::snapshot::Action;
-use tidegate_engine::{RequestFacts, admit};
+use tidegate_engine::{Admission, Admitted, RequestFacts, admit_in_stages};
 use tidegate_traffic::random;
 
 use crate::attempt::{self, Ended};
@@ -38,6 +39,7 @@ use crate::request_id::RequestId;
 use crate::respond;
 use crate::response;
 use crate::retry;
+use crate::trace::Trace;
 use crate::upstream_head;
 
 /// The proxy's behaviour.
@@ -84,8 +86,7 @@ impl Gateway {
         let line = refused::line_of_absolute(session);
         let line = line.as_deref().and_then(RequestLine::of);
         let facts = RequestFacts { line, ..arrival.facts() };
-        let decided = admit(&arrival.live.snapshot, &request, &facts, &arrival.caller());
-        let admitted = match auth::settle(decided, &request, arrival).await {
+        let admitted = match decide(arrival, &request, &facts, &mut ctx.trace.stages).await {
             Ok(admitted) => *admitted,
             Err(refused) => {
                 let measure = refused.measure.clone();
@@ -101,7 +102,9 @@ impl Gateway {
         ctx.admitted = Some(admitted);
         ctx.route = Some(route.clone());
         ctx.lane = arrival.live.lanes.of(&route).cloned();
+        let holding = ctx.trace.stages.now();
         let held = hold(arrival, ctx.measure.as_ref()).await?;
+        ctx.trace.waited(Stage::Held, holding);
         ctx.body_wait += held.waited;
         if let Action::Proxy { to, .. } = &route.action {
             ctx.quarantine = held.quarantine;
@@ -119,7 +122,9 @@ impl Gateway {
         }
         body::refuse_too_large(session.req_header(), route.max_body)?;
         body::inspect(session, ctx, &self.edge).await?;
+        let recording = ctx.trace.stages.now();
         audit::begin(&self.edge, session, ctx).await?;
+        ctx.trace.waited(Stage::Audit, recording);
         Ok(Next::Proxy)
     }
 
@@ -145,6 +150,7 @@ impl Gateway {
             Err(refusal) => (nowhere(), Some(refusal)),
         };
         let ignored_upgrade = target.upgrade == Upgrade::Ignored;
+        ctx.trace = Trace::begin(&self.edge, snapshot, &head.headers, (peer, peer_is_trusted));
         ctx.arrival = Some(Arrival {
             edge: Arc::clone(&self.edge),
             method: head.method.clone(),
@@ -193,6 +199,22 @@ impl Gateway {
             session.set_keepalive(None);
         }
     }
+}
+
+/// What the pipeline decides, once what it has to wait for is here.
+async fn decide(
+    arrival: &Arrival,
+    request: &Request<'_>,
+    facts: &RequestFacts<'_>,
+    stages: &mut Stages,
+) -> Result<Box<Admitted>, Box<Refused>> {
+    let snapshot = &arrival.live.snapshot;
+    let decided = admit_in_stages(snapshot, request, facts, &arrival.caller(), stages);
+    let waits = matches!(decided, Ok(Admission::Waiting(_)));
+    let since = stages.now().filter(|_| waits);
+    let settled = auth::settle(decided, request, arrival).await;
+    stages.passed(Stage::Auth, since);
+    settled
 }
 
 /// Keeps what the pipeline found out before it refused.
@@ -290,6 +312,7 @@ impl ProxyHttp for Gateway {
         ctx: &mut Context,
     ) -> Result<()> {
         ctx.journey.reused = reused;
+        ctx.trace.connected(reused);
         Ok(())
     }
 

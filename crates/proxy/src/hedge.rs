@@ -1,13 +1,15 @@
 //! A second endpoint for a request whose first one is slow: the first good answer wins.
 
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use http::HeaderValue;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_error::Result;
 use pingora_proxy::Session;
 use tidegate_core::Clock;
+use tidegate_core::trace::SpanId;
 use tidegate_engine::snapshot::Route;
 use tidegate_traffic::retry::{Cause, RetryPermit};
 use tidegate_traffic::{Lease, Pick, random};
@@ -28,6 +30,8 @@ pub(crate) struct Plan {
     pick_key: u64,
     tried: Vec<std::net::SocketAddr>,
     clock: Clock,
+    /// The second request's own span.
+    trace: Option<(SpanId, HeaderValue)>,
 }
 
 /// A hedge that was sent.
@@ -38,6 +42,10 @@ pub(crate) struct Second {
     pub(crate) won: bool,
     /// What became of the endpoint that did not win.
     pub(crate) loser: Ended,
+    /// Its span, if requests are traced.
+    pub(crate) span: Option<SpanId>,
+    /// When its connection stood, and whether that had been used before.
+    pub(crate) connected: Option<(Instant, bool)>,
     _permit: RetryPermit,
 }
 
@@ -56,6 +64,7 @@ pub(crate) fn plan(gateway: &Gateway, session: &Session, ctx: &Context) -> Optio
         upstream,
         route,
         clock,
+        trace: ctx.trace.another(),
     })
 }
 
@@ -106,11 +115,17 @@ pub(crate) async fn race(
     }
     let Some((lease, permit, peer)) = plan.open() else { return (first.await, None) };
     let started = plan.clock.now();
+    let connected = OnceLock::new();
+    let (span, traceparent) = plan.trace.clone().unzip();
     let mut second = pin!(async {
         let (client, reused) = Box::pin(request.connector.get_http_session(&*peer)).await?;
-        Leg { client, peer: peer.clone(), reused, is_spent: false }.ask(request).await
+        connected.get_or_init(|| (plan.clock.now(), reused));
+        Leg { client, peer: peer.clone(), reused, is_spent: false, traceparent }.ask(request).await
     });
-    let sent = |won, loser| Second { lease, started, won, loser, _permit: permit };
+    let sent = |won, loser| {
+        let connected = connected.get().copied();
+        Second { lease, started, won, loser, span, connected, _permit: permit }
+    };
     tokio::select! {
         biased;
         answered = &mut first => {

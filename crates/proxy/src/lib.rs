@@ -44,6 +44,7 @@ mod sinks;
 mod sockets;
 mod tend;
 mod tls;
+mod trace;
 mod upgrade;
 mod upgrade_socket;
 mod upstream_head;

@@ -29,6 +29,8 @@ use crate::sockets::{self, Inherited};
 use crate::tls::Crypto;
 use crate::{auth, resolve, signals, upgrade};
 
+/// How long the last spans have to be sent.
+const LAST_SPANS: Duration = Duration::from_secs(2);
 /// What is left at the end gets this long to be dropped.
 const LAST_MOMENTS: Duration = Duration::from_millis(200);
 
@@ -266,6 +268,7 @@ async fn run(options: ServeOptions, start: Start) -> Result<(), ServeError> {
         }
         edge.audit_stop(ended.why);
     });
+    edge.traces().finish(LAST_SPANS).await;
     tokio::join!(edge.finish_sinks(), ended.anchors.finish(&edge, &ended.outbound));
     Ok(())
 }

@@ -34,6 +34,7 @@ pub(crate) fn write_request(
     write_forwarded(received, upstream, arrival)?;
     upstream.insert_header("x-request-id", arrival.request_id.as_str())?;
     upstream.append_header(header::VIA, VIA)?;
+    ctx.trace.write(upstream)?;
     if admitted.reads_responses() && upstream.headers.contains_key(header::ACCEPT_ENCODING) {
         // What is compressed cannot be inspected.
         upstream.insert_header(header::ACCEPT_ENCODING, IDENTITY)?;

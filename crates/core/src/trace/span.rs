@@ -10,8 +10,6 @@ use crate::Clock;
 /// A part of a request's way, in the order in which they are passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// Reading the head strictly, and finding out who sent it.
-    Reading,
     /// Finding the route.
     Route,
     /// Looking whether the client is banned or otherwise held back.
@@ -24,6 +22,8 @@ pub enum Stage {
     WafHead,
     /// Finding out who asks and what they may do, with what had to be fetched for it.
     Auth,
+    /// What a measure holds back: the tarpit.
+    Held,
     /// Waiting for the request's body.
     Body,
     /// The firewall's look at the request's body.
@@ -41,13 +41,13 @@ impl Stage {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Reading => "read head",
             Self::Route => "find route",
             Self::Bans => "bans",
             Self::Addresses => "addresses",
             Self::RateLimits => "rate limits",
             Self::WafHead => "waf head",
             Self::Auth => "auth",
+            Self::Held => "held back",
             Self::Body => "read body",
             Self::WafBody => "waf body",
             Self::Audit => "audit",

@@ -19,6 +19,7 @@ use tidegate_core::reading::EncodedSlash;
 use tidegate_guard::{BansSettings, ResponseSettings};
 use tidegate_observe::AccessLogSettings;
 use tidegate_siem::SinkSettings;
+use tidegate_siem::traces::settings::TracingSettings;
 use tidegate_traffic::UpstreamSettings;
 
 pub use self::limits::LimitsSettings;
@@ -51,6 +52,9 @@ pub struct Settings {
     /// The audit log: what happened to key events, to the configuration and to the process, in a
     /// form that can be proven. Default: none.
     pub audit: Option<AuditSettings>,
+    /// Traces of requests: whose go on, how many are recorded, and where their spans are sent.
+    /// Default: none.
+    pub tracing: Option<TracingSettings>,
     /// Who is refused, isolated, held back or throttled for a while, whatever they ask for.
     pub bans: BansSettings,
     /// Where events go beside the access log: syslog, a SIEM, a queue; by name. Default: nowhere. A

@@ -13,6 +13,7 @@ mod policies;
 mod response;
 mod routes;
 mod rules;
+mod tracing;
 mod upstreams;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,6 +34,7 @@ use self::policies::Policies;
 pub use self::response::shipped_rules;
 pub use self::routes::{Action, Route, Timeouts};
 use self::rules::RuleSets;
+pub use self::tracing::{Begun, Tracing};
 use crate::config::{Config, ConfigErrors};
 use crate::enforcement::Enforcement;
 use crate::settings::Settings;
@@ -52,6 +54,7 @@ pub struct Snapshot {
     identity_fields: Vec<HeaderName>,
     rules: RuleSets,
     sinks: SinkSet,
+    tracing: Option<Tracing>,
 }
 
 impl Snapshot {
@@ -116,6 +119,7 @@ impl Snapshot {
             trusted_proxies: AddressSet::new(&settings.trusted_proxies),
             rules: policies.take_rules(),
             rate_limits: policies.into_rate_limits(),
+            tracing: tracing::compile(settings, errors),
             settings: settings.clone(),
         })
     }
@@ -159,6 +163,12 @@ impl Snapshot {
     #[must_use]
     pub fn trusted_proxies(&self) -> &AddressSet {
         &self.trusted_proxies
+    }
+
+    /// How requests are traced, if they are.
+    #[must_use]
+    pub fn tracing(&self) -> Option<&Tracing> {
+        self.tracing.as_ref()
     }
 
     /// Who vouches for clients.

@@ -9,10 +9,20 @@ use prometheus::core::Metric as _;
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{Histogram, HistogramOpts};
 
+use super::exemplars::{Exemplar, Exemplars};
+
 /// The families of one scrape.
 #[derive(Debug, Default)]
 pub(super) struct Families {
-    list: Vec<MetricFamily>,
+    list: Vec<Shown>,
+}
+
+/// One family, ready to be written.
+#[derive(Debug)]
+pub(super) struct Shown {
+    pub(super) family: MetricFamily,
+    /// Of the histograms that have some: position in the family, and exemplars by bucket.
+    pub(super) exemplars: Vec<(usize, Vec<Option<Exemplar>>)>,
 }
 
 /// Labels of one sample: names and values, in the order in which they are shown.
@@ -45,25 +55,26 @@ impl Families {
     }
 
     /// The families that have a sample, ordered by name.
-    pub(super) fn into_sorted(mut self) -> Vec<MetricFamily> {
-        self.list.retain(|family| !family.get_metric().is_empty());
-        self.list.sort_by(|one, other| one.name().cmp(other.name()));
+    pub(super) fn into_sorted(mut self) -> Vec<Shown> {
+        self.list.retain(|shown| !shown.family.get_metric().is_empty());
+        self.list.sort_by(|one, other| one.family.name().cmp(other.family.name()));
         self.list
     }
 
     fn add(&mut self, name: &str, help: &str, kind: MetricType, fill: impl FnOnce(&mut Family)) {
         let mut family = Family::default();
         fill(&mut family);
-        family.0.set_name(name.to_owned());
-        family.0.set_help(help.to_owned());
-        family.0.set_field_type(kind);
-        self.list.push(family.0);
+        let Family(mut family, exemplars) = family;
+        family.set_name(name.to_owned());
+        family.set_help(help.to_owned());
+        family.set_field_type(kind);
+        self.list.push(Shown { family, exemplars });
     }
 }
 
 /// One family that takes samples.
 #[derive(Debug, Default)]
-pub(super) struct Family(MetricFamily);
+pub(super) struct Family(MetricFamily, Vec<(usize, Vec<Option<Exemplar>>)>);
 
 impl Family {
     /// Adds a counter's sample.
@@ -101,6 +112,20 @@ impl Family {
         let mut metric = histogram.metric();
         metric.set_label(pairs(labels));
         self.push(metric);
+    }
+
+    /// Adds a histogram's samples, with the traces that its buckets keep.
+    pub(super) fn histogram_with(
+        &mut self,
+        labels: Labels<'_>,
+        histogram: &Histogram,
+        exemplars: &Exemplars,
+    ) {
+        let kept = exemplars.all();
+        if !kept.is_empty() {
+            self.1.push((self.0.get_metric().len(), kept));
+        }
+        self.histogram(labels, histogram);
     }
 
     /// Adds a sample that was counted elsewhere.

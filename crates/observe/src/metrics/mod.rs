@@ -11,16 +11,19 @@ mod audit;
 mod auth;
 mod ejections;
 mod enforcement;
+mod exemplars;
 mod family;
 mod listeners;
 mod live;
 mod notices;
+mod open_metrics;
 mod process;
 mod rate_limits;
 mod reloads;
 mod retries;
 mod routes;
 mod sinks;
+mod traces;
 mod upstreams;
 mod waf;
 
@@ -39,24 +42,24 @@ pub use self::auth::Exchanged;
 pub use self::ejections::EJECTION_CAUSES;
 use self::enforcement::Enforcement;
 pub use self::enforcement::EnforcementSample;
-use self::family::{Families, histogram};
+use self::exemplars::Exemplars;
+use self::family::{Families, Shown, histogram};
 use self::listeners::EarlyEnds;
 pub use self::listeners::{
     AbortedConnection, ListenerMetrics, OpenConnection, RefusedConnection, TlsFailure,
 };
 use self::live::Live;
 use self::notices::Notices;
+pub use self::open_metrics::Exposition;
 pub use self::rate_limits::RateLimitTable;
 use self::reloads::Reloads;
 pub use self::retries::RETRY_REASONS;
 pub use self::routes::RouteMetrics;
 pub use self::sinks::SinkState;
+pub use self::traces::TraceSample;
 pub use self::upstreams::{EndpointMetrics, UpstreamMetrics, UpstreamState};
 use self::waf::RuleMatches;
 use crate::access_log::AccessLogStats;
-
-/// The media type of what [`Metrics::render`] returns.
-pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
 
 /// The label value for events without a route. No id looks like it.
 const NO_ROUTE: &str = "(none)";
@@ -81,6 +84,7 @@ struct Inner {
     early_ends: EarlyEnds,
     in_flight: Arc<AtomicI64>,
     overhead: Histogram,
+    overhead_exemplars: Exemplars,
     waf: RuleMatches,
     waf_shadow: RuleMatches,
     reloads: Reloads,
@@ -92,6 +96,7 @@ struct Inner {
     bans: [AtomicI64; 2],
     audit: Mutex<Option<AuditSample>>,
     sinks: Mutex<Vec<SinkState>>,
+    traces: Mutex<Option<TraceSample>>,
 }
 
 /// Which program runs.
@@ -123,6 +128,7 @@ impl Metrics {
                 early_ends: EarlyEnds::default(),
                 in_flight: Arc::default(),
                 overhead: histogram(&OVERHEAD_BOUNDS),
+                overhead_exemplars: Exemplars::new(&OVERHEAD_BOUNDS),
                 waf: RuleMatches::default(),
                 waf_shadow: RuleMatches::default(),
                 reloads: Reloads::default(),
@@ -134,6 +140,7 @@ impl Metrics {
                 bans: Default::default(),
                 audit: Mutex::default(),
                 sinks: Mutex::default(),
+                traces: Mutex::default(),
             }),
         }
     }
@@ -175,7 +182,9 @@ impl Metrics {
             upstream.record(event);
         }
         if let Some(overhead) = event.overhead {
-            self.inner.overhead.observe(overhead.as_secs_f64());
+            let seconds = overhead.as_secs_f64();
+            self.inner.overhead.observe(seconds);
+            self.inner.overhead_exemplars.keep(event, seconds);
         }
         if let Some(shadow) = event.waf_shadow {
             self.inner.waf_shadow.record(shadow);
@@ -267,19 +276,34 @@ impl Metrics {
         *self.inner.audit.lock() = Some(sample);
     }
 
+    /// Which program this is.
+    #[must_use]
+    pub fn build(&self) -> BuildInfo {
+        self.inner.build
+    }
+
+    /// Says how the sending of spans is; call it before [`Metrics::render`].
+    pub fn set_traces(&self, sample: Option<TraceSample>) {
+        *self.inner.traces.lock() = sample;
+    }
+
     /// Where the access log counts.
     #[must_use]
     pub fn access_log_stats(&self) -> Arc<AccessLogStats> {
         Arc::clone(&self.inner.access_log)
     }
 
-    /// Everything in the Prometheus text format.
+    /// Everything, as the scraper wants it; only OpenMetrics has exemplars.
     #[must_use]
-    pub fn render(&self) -> Vec<u8> {
+    pub fn render(&self, exposition: Exposition) -> Vec<u8> {
         let mut families = Families::default();
         self.inner.show(&mut families);
+        let families = families.into_sorted();
+        if exposition == Exposition::OpenMetrics {
+            return open_metrics::write(&families).into();
+        }
         let mut text = Vec::new();
-        for family in families.into_sorted() {
+        for Shown { family, .. } in families {
             // Writing to memory does not fail, and families without a sample are left out.
             let shown = TextEncoder::new().encode(&[family], &mut text);
             debug_assert!(shown.is_ok(), "{shown:?}");
@@ -312,6 +336,9 @@ impl Inner {
         if let Some(sample) = &*self.audit.lock() {
             audit::show(sample, families);
         }
+        if let Some(sample) = &*self.traces.lock() {
+            traces::show(sample, families);
+        }
         rate_limits::show(&self.rate_limits.lock(), families);
         process::show(families);
         families.gauges("tidegate_build_info", "Which program runs; always 1.", |family| {
@@ -326,7 +353,7 @@ impl Inner {
         families.histograms(
             "tidegate_gateway_overhead_seconds",
             "Our own part of a request: reading, deciding and answering, without waiting for others.",
-            |family| family.histogram(&[], &self.overhead),
+            |family| family.histogram_with(&[], &self.overhead, &self.overhead_exemplars),
         );
     }
 

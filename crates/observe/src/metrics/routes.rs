@@ -5,6 +5,7 @@ use std::sync::Arc;
 use prometheus::Histogram;
 use tidegate_core::{Event, Reason};
 
+use super::exemplars::Exemplars;
 use super::family::{Count, Families, Family, histogram};
 
 /// The series of one route, resolved when the configuration is compiled.
@@ -16,6 +17,7 @@ pub struct RouteMetrics {
     /// By [`Reason`], in the order of [`Reason::ALL`].
     refusals: [Count; Reason::ALL.len()],
     duration: Histogram,
+    exemplars: Exemplars,
     request_bytes: Count,
     response_bytes: Count,
     dry_run: Count,
@@ -40,6 +42,7 @@ impl RouteMetrics {
             answers: Default::default(),
             refusals: std::array::from_fn(|_| Count::default()),
             duration: histogram(&DURATION_BOUNDS),
+            exemplars: Exemplars::new(&DURATION_BOUNDS),
             request_bytes: Count::default(),
             response_bytes: Count::default(),
             dry_run: Count::default(),
@@ -78,7 +81,9 @@ impl RouteMetrics {
         if let Some(refusals) = event.reason.and_then(|reason| self.refusals.get(reason as usize)) {
             refusals.add(1);
         }
-        self.duration.observe(event.duration.as_secs_f64());
+        let seconds = event.duration.as_secs_f64();
+        self.duration.observe(seconds);
+        self.exemplars.keep(event, seconds);
         self.request_bytes.add(event.request_bytes);
         self.response_bytes.add(event.response_bytes);
         if !event.dry_run_limits.is_empty() {
@@ -180,7 +185,7 @@ pub(super) fn show(routes: &[Arc<RouteMetrics>], families: &mut Families) {
     );
     families.histograms(name, help, |family| {
         for route in routes {
-            family.histogram(&[("route", &route.id)], &route.duration);
+            family.histogram_with(&[("route", &route.id)], &route.duration, &route.exemplars);
         }
     });
     for (name, help, figure) in COUNTERS {

@@ -16,7 +16,7 @@ fn metrics() -> Metrics {
 }
 
 fn text(metrics: &Metrics) -> String {
-    String::from_utf8(metrics.render()).unwrap()
+    String::from_utf8(metrics.render(Exposition::Text)).unwrap()
 }
 
 /// The value of one sample, its name and labels written as in the text format.
@@ -278,7 +278,7 @@ fn threads_count_exactly() {
             });
         }
         for _ in 0..20 {
-            drop(metrics.render());
+            drop(metrics.render(Exposition::Text));
         }
     });
     check(&metrics, r#"tidegate_requests_total{route="r",code="2xx"}"#, 20_000.0);
@@ -329,8 +329,10 @@ fn everything() -> Metrics {
         anchors: vec![AuditAnchor { anchor: "file /mnt/c".into(), at: 1, ..Default::default() }],
         ..Default::default()
     });
+    let dropped = [("queue_full", 1), ("refused", 2), ("not_sent", 3)];
+    metrics.set_traces(Some(TraceSample { sent: 1, dropped, ..Default::default() }));
     // Handles are dropped here, as by a process that ends: show before.
-    let shown = metrics.render();
+    let shown = metrics.render(Exposition::Text);
     assert!(!shown.is_empty());
     std::mem::forget((route, upstream, listener));
     metrics
@@ -359,7 +361,7 @@ fn promtool_accepts_a_scrape() {
         .stderr(Stdio::piped())
         .spawn();
     let Ok(mut promtool) = promtool else { return };
-    let scrape = everything().render();
+    let scrape = everything().render(Exposition::Text);
     promtool.stdin.take().unwrap().write_all(&scrape).unwrap();
     let output = promtool.wait_with_output().unwrap();
     let complaints = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
@@ -380,4 +382,50 @@ fn the_reference_lists_every_family() {
     let missing: Vec<_> = shown.iter().filter(|name| !listed.contains(name)).collect();
     let unknown: Vec<_> = listed.iter().filter(|name| !shown.contains(name)).collect();
     assert!(missing.is_empty() && unknown.is_empty(), "missing {missing:?}, unknown {unknown:?}");
+}
+
+fn open_metrics(metrics: &Metrics) -> String {
+    String::from_utf8(metrics.render(Exposition::OpenMetrics)).unwrap()
+}
+
+/// OpenMetrics 1.0: a family's name is that of its samples without their suffix, and no two
+/// families may have names that a suffix would make one.
+#[test]
+fn open_metrics_says_the_same_under_its_own_names() {
+    let metrics = everything();
+    let (text, open) = (text(&metrics), open_metrics(&metrics));
+    assert!(open.ends_with("\n# EOF\n") && open.matches("# EOF").count() == 1);
+    let types = |page: &str| -> Vec<(String, String)> {
+        let kind = |line: &str| line.strip_prefix("# TYPE ")?.split_once(' ');
+        let kinds = page.lines().filter_map(kind);
+        kinds.map(|(name, kind)| (name.to_owned(), kind.to_owned())).collect()
+    };
+    let (classic, modern) = (types(&text), types(&open));
+    assert_eq!(classic.len(), modern.len());
+    for ((name, kind), (short, same)) in classic.iter().zip(&modern) {
+        assert_eq!(kind, same);
+        let suffix = if kind == "counter" { "_total" } else { "" };
+        assert_eq!(*name, format!("{short}{suffix}"));
+    }
+    let mut names: Vec<_> = modern.iter().map(|(name, _)| name).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), modern.len(), "a counter and a gauge must not share a name");
+    let samples = |page: &str| page.lines().filter(|line| !line.starts_with('#')).count();
+    assert_eq!(samples(&text), samples(&open));
+}
+
+#[test]
+fn only_open_metrics_names_the_recorded_traces() {
+    let metrics = metrics();
+    let route = metrics.route("pay");
+    let id = "0af7651916cd43dd8448eb211c80319c";
+    let one = |id, sampled| Event { trace_id: Some(id), sampled, ..event() };
+    metrics.record(&one(id, true), &route, None);
+    metrics.record(&one("ffffffffffffffffffffffffffffffff", false), &route, None);
+    let open = open_metrics(&metrics);
+    let bucket = r#"tidegate_request_duration_seconds_bucket{route="pay",le="0.025"} 2"#;
+    let exemplar = format!("{bucket} # {{trace_id=\"{id}\"}} 0.012345 1795417200.042\n");
+    assert!(open.contains(&exemplar), "{open}");
+    assert!(!open.contains("ffffffff") && !text(&metrics).contains(id));
 }

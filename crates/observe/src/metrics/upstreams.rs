@@ -11,6 +11,7 @@ use tidegate_core::Event;
 use tidegate_core::reason::Fault;
 
 use super::ejections::Ejections;
+use super::exemplars::Exemplars;
 use super::family::{Count, Families, histogram};
 use super::live::OTHER;
 use super::retries::RetryCounts;
@@ -21,6 +22,7 @@ use super::{InFlight, running};
 pub struct UpstreamMetrics {
     pub(super) name: Box<str>,
     duration: Histogram,
+    exemplars: Exemplars,
     in_flight: Arc<AtomicI64>,
     pub(super) retries: RetryCounts,
     pub(super) ejections: Ejections,
@@ -71,6 +73,7 @@ impl UpstreamMetrics {
         Self {
             name: name.into(),
             duration: histogram(&DURATION_BOUNDS),
+            exemplars: Exemplars::new(&DURATION_BOUNDS),
             in_flight: Arc::default(),
             retries: RetryCounts::default(),
             ejections: Ejections::default(),
@@ -165,7 +168,9 @@ impl UpstreamMetrics {
     pub(super) fn record(&self, event: &Event<'_>) {
         self.retries.record(event);
         if let Some(duration) = event.upstream_duration {
-            self.duration.observe(duration.as_secs_f64());
+            let seconds = duration.as_secs_f64();
+            self.duration.observe(seconds);
+            self.exemplars.keep(event, seconds);
         }
         let Some(address) = event.endpoint else { return };
         if event.upstream_status.is_some() {
@@ -238,7 +243,8 @@ pub(super) fn show(upstreams: &[Arc<UpstreamMetrics>], families: &mut Families) 
         "Waiting for an upstream: connecting, and until its response header.",
         |family| {
             for upstream in upstreams {
-                family.histogram(&[("upstream", &upstream.name)], &upstream.duration);
+                let labels = [("upstream", &*upstream.name)];
+                family.histogram_with(&labels, &upstream.duration, &upstream.exemplars);
             }
         },
     );

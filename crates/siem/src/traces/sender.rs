@@ -10,6 +10,7 @@ use tokio::time::sleep;
 use super::Counts;
 use super::batch::{self, Envelope};
 use super::collector::{Sent, Target};
+use crate::backoff::Backoff;
 use crate::http::HttpClient;
 use crate::queue::{BatchLimits, Queue};
 use crate::record::Record;
@@ -37,7 +38,8 @@ impl Sender {
     /// Sends until the queue is closed and empty. What is not taken at once after it was closed is
     /// given up.
     pub(super) async fn run(self) {
-        let mut pause = FIRST_PAUSE;
+        let longest = self.longest.max(FIRST_PAUSE);
+        let mut backoff = Backoff::new(FIRST_PAUSE, longest, (self.random)());
         while self.queue.wait().await {
             self.gather().await;
             let batch = self.queue.peek(BATCH);
@@ -48,14 +50,10 @@ impl Sender {
                 if self.queue.is_closed() {
                     return self.give_up();
                 }
-                // No two processes come back at the same moment.
-                let spread =
-                    f64::from(u16::try_from((self.random)() >> 48).unwrap_or(0)) / 65_536.0;
-                let wait = after.unwrap_or(pause).min(self.longest.max(FIRST_PAUSE));
-                self.pause(wait.mul_f64(0.75 + spread / 2.0)).await;
-                pause = (pause * 2).min(self.longest.max(FIRST_PAUSE));
+                let pause = backoff.failed();
+                self.pause(after.unwrap_or(pause).clamp(pause, longest)).await;
             } else {
-                pause = FIRST_PAUSE;
+                backoff.succeeded();
             }
         }
     }
