@@ -91,7 +91,7 @@ impl Edge {
         let settings = live.snapshot.settings();
         let connections = ConnectionCounts::new(connection_limits(&settings.limits));
         let held_bytes = Arc::new(HeldBytes::new(settings.limits.held_bodies.as_usize()));
-        let node = trace::node(metrics.build().version);
+        let node = crate::sinks::node(metrics.build());
         let traces = Traces::new(node, Arc::new(Outbound::new()), random::next);
         traces.apply(settings.tracing.as_ref());
         let now = bans::now(&clock);

@@ -93,7 +93,7 @@ fn state(sample: SinkSample) -> SinkState {
 }
 
 /// Who tells.
-fn node(build: BuildInfo) -> Node {
+pub(crate) fn node(build: BuildInfo) -> Node {
     let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = host.trim();
     Node {

@@ -14,7 +14,7 @@ use tidegate_core::trace::{Outcome, SpanId, Stage, Stages, TraceContext, TrySpan
 use tidegate_engine::Snapshot;
 use tidegate_engine::snapshot::Begun;
 use tidegate_observe::TraceSample;
-use tidegate_siem::{Node, Traced, Traces};
+use tidegate_siem::{Traced, Traces};
 use tidegate_traffic::random;
 
 use crate::attempt::Ended;
@@ -169,12 +169,6 @@ impl Trace {
             self.stages.passed(stage, since);
         }
     }
-}
-
-/// Who sends spans and events.
-pub(crate) fn node(version: &str) -> Node {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    Node { host: host.trim().into(), version: version.into(), pid: std::process::id() }
 }
 
 /// How the sending of spans is, for the metrics; `None` if nothing is sent.
