@@ -16,7 +16,9 @@ use tidegate_core::{Clock, Event, Request};
 use tidegate_guard::bans::{Ban, Bans, Now};
 use tidegate_guard::rate::{KeyPart, RateLimitKey};
 use tidegate_guard::{ConnectionCounts, ConnectionLimits, RateLimit, RateLimitSettings};
-use tidegate_observe::{AccessLog, AccessLogSettings, AccessLogStats, BuildInfo, Metrics};
+use tidegate_observe::{
+    AccessLog, AccessLogSettings, AccessLogStats, BuildInfo, Exposition, Metrics,
+};
 
 fn head() -> Parts {
     let mut request = http::Request::new(());
@@ -276,7 +278,7 @@ fn events(c: &mut Criterion) {
     }
     let routes: Vec<_> = (0..1_000).map(|n| metrics.route(&format!("route-{n}"))).collect();
     group.bench_function("scrape, 1,000 routes", |b| {
-        b.iter_batched(|| (), |()| metrics.render(), BatchSize::PerIteration);
+        b.iter_batched(|| (), |()| metrics.render(Exposition::Text), BatchSize::PerIteration);
     });
     drop(routes);
     group.finish();
