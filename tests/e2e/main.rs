@@ -39,6 +39,7 @@ mod response_imports;
 mod retries;
 mod routes;
 mod scope_report;
+mod siem;
 mod streaming;
 mod tls;
 mod token_exchange;

@@ -8,6 +8,19 @@ use std::path::{Path, PathBuf};
 use tidegate_engine::{Config, ConfigErrors, Snapshot, config};
 
 const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n";
+/// An authority that signed nothing; its key was thrown away.
+const AUTHORITY: &str = "-----BEGIN CERTIFICATE-----
+MIIBiTCCAS+gAwIBAgIUJ57qqE+CBhEiEuPbJ16yf7E3eBswCgYIKoZIzj0EAwIw
+GTEXMBUGA1UEAwwOVGVzdCBhdXRob3JpdHkwIBcNMjYxMTIzMTcwNTAzWhgPMjEy
+NjEwMzAxNzA1MDNaMBkxFzAVBgNVBAMMDlRlc3QgYXV0aG9yaXR5MFkwEwYHKoZI
+zj0CAQYIKoZIzj0DAQcDQgAE42hRd+zz9iS8CsByMHdTrYfafayY7K4jJ47mB4tM
+ZhL/WW4iPOrtXT+mU74EDb5pO8smgj5B3yEh8DuYOsHi0qNTMFEwHQYDVR0OBBYE
+FFm/4TtTfC/jioXhlcvyTA02XCN4MB8GA1UdIwQYMBaAFFm/4TtTfC/jioXhlcvy
+TA02XCN4MA8GA1UdEwEB/wQFMAMBAf8wCgYIKoZIzj0EAwIDSAAwRQIgWMSTY6Ja
+ks98tmF8XolJXKU0BTFNUH7Iv6zni2OVZI4CIQDCyAPRspjfLCfGRv+LCRVNOqzG
+sMLusCpVb2XuOOJklQ==
+-----END CERTIFICATE-----
+";
 const KEY: &str = "-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----\n";
 
 /// The examples in a folder of their own, with the files that they name.
@@ -23,6 +36,10 @@ impl Examples {
             ("secrets/admin-token", "0123456789abcdef\n"),
             ("audit/redaction.key", "0123456789abcdef\n"),
             ("audit/signing.key", &signing_key()),
+            ("hook.secret", "0123456789abcdef"),
+            ("redis.secret", "0123456789abcdef"),
+            ("search.token", "0123456789abcdef"),
+            ("siem-ca.pem", AUTHORITY),
             ("tls/edge.crt", CERTIFICATE),
             ("tls/edge.key", KEY),
             ("tls/partners.crt", CERTIFICATE),

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -136,7 +137,7 @@ fn certificates(path: &Path) -> Result<Pem<Vec<CertificateDer<'static>>>, String
     let wrong = |error: &dyn fmt::Display| {
         format!("cannot read certificates from `{}`: {error}", path.display())
     };
-    let text = fs::read(path).map_err(|error| wrong(&error))?;
+    let text = read(path)?;
     let parsed: Vec<_> = CertificateDer::pem_slice_iter(&text)
         .collect::<Result<_, _>>()
         .map_err(|error| wrong(&error))?;
@@ -147,7 +148,14 @@ fn private_key(path: &Path) -> Result<Pem<PrivateKeyDer<'static>>, String> {
     let wrong = |error: &dyn fmt::Display| {
         format!("cannot read a private key from `{}`: {error}", path.display())
     };
-    let text = fs::read(path).map_err(|error| wrong(&error))?;
+    let text = read(path)?;
     let parsed = PrivateKeyDer::from_pem_slice(&text).map_err(|error| wrong(&error))?;
     Ok(Pem { text, parsed })
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    fs::read(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => format!("no such file `{}`", path.display()),
+        _ => format!("cannot read `{}`: {error}", path.display()),
+    })
 }

@@ -144,7 +144,24 @@ impl Origin {
     #[track_caller]
     #[must_use]
     pub fn script(script: impl Fn(&Received) -> Reply + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        Self::on(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), script)
+    }
+
+    /// An origin at an address that another one had, or that is free.
+    #[track_caller]
+    #[must_use]
+    pub fn on(
+        address: SocketAddr,
+        script: impl Fn(&Received) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        let mut bound = TcpListener::bind(address);
+        crate::wait::holds_within(crate::wait::PATIENCE, || {
+            if bound.is_err() {
+                bound = TcpListener::bind(address);
+            }
+            bound.is_ok()
+        });
+        let listener = bound.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let record = Arc::new(Record {
             script: Box::new(script),

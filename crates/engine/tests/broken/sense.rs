@@ -346,6 +346,56 @@ fn admin_and_limits_that_make_no_sense() {
 }
 
 #[test]
+fn sinks_that_make_no_sense() {
+    check(
+        "sinks:\n  a: { format: json }\n  b: { stdout: {}, file: { path: b.log } }",
+        &[
+            "2:6 sinks.a: this sink goes nowhere (add one of `file`, `stdout`, `syslog`, \
+             `splunk_hec`, `elastic`, `loki`, `otlp`, `webhook`, `kafka`, `nats`, `redis`)",
+            "3:16 sinks.b.stdout: a sink goes to one receiver only (write one sink for each: they \
+             may have the same filters)",
+        ],
+    );
+    check(
+        "sinks:\n  a: { syslog: { address: 'ftp://x:1' } }\n  b: { syslog: { address: 'tls://x' } }\n  \
+         c: { syslog: { address: 'tls://x:1', ca: none.pem } }\n  \
+         d: { syslog: { address: 'tls://x:1', ca: a.txt } }",
+        &[
+            "2:27 sinks.a.syslog.address: the scheme `ftp` is none of udp, tcp, tls (write it as \
+             tls://siem.example.com:6514, tcp://… or udp://…)",
+            "3:27 sinks.b.syslog.address: the port is missing (write it as \
+             tls://siem.example.com:6514, tcp://… or udp://…)",
+            "4:44 sinks.c.syslog.ca: no such file `none.pem`",
+            "5:44 sinks.d.syslog.ca: cannot read certificates from `a.txt`: it holds none",
+        ],
+    );
+    check(
+        "sinks:\n  a: { stdout: {}, spool: { path: s } }\n  b: { stdout: {}, spool: { path: s } }",
+        &["3:35 sinks.b.spool.path: `a` has the same folder (one for each)"],
+    );
+    check(
+        "sinks:\n  a: { webhook: { url: 'http://siem.example.com' } }\n  \
+         b: { format: cef, elastic: { url: 'https://u:p@x', index: i, api_key: plain } }",
+        &[
+            "2:24 sinks.a.webhook.url: what is sent without TLS can be read by others (use https; \
+             if plain HTTP is meant, add `insecure_http: true`)",
+            "3:16 sinks.b.format: `elastic` takes JSON only (write `json`, `ecs` or `ocsf`)",
+            "3:37 sinks.b.elastic.url: an address must not hold a password (write https://host/path)",
+            "3:73 sinks.b.elastic.api_key: a secret stands in the configuration (write \
+             `${env:NAME}` or `${file:path}`)",
+        ],
+    );
+    check(
+        "sinks:\n  a: { stdout: {}, events: { reasons: [waf_blockd], notices: [x] }, queue: 1KiB }",
+        &[
+            "2:40 sinks.a.events.reasons[0]: `waf_blockd` is no reason (docs/reference/events.md)",
+            "2:63 sinks.a.events.notices[0]: `x` is no kind of notice (docs/reference/events.md)",
+            "2:76 sinks.a.queue: less than 64KiB leaves no room for a burst (write 8MiB)",
+        ],
+    );
+}
+
+#[test]
 fn upstreams_that_make_no_sense() {
     check(
         "upstreams: { api: { endpoints: ['10.0.0.1:80'], tls: { cert: a.crt } } }",

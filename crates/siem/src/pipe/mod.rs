@@ -5,6 +5,8 @@
 //! loses no more than what was in memory at that moment.
 
 mod sender;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::path::Path;

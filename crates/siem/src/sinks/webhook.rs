@@ -1,5 +1,6 @@
-//! Any receiver of POST. `Idempotency-Key` names the first record's key and how many follow, so
-//! that a batch that comes again can be told; with a key, the body is signed.
+//! Any receiver of POST. `Idempotency-Key` names the first record's key and how many records there
+//! are, which are numbered without a gap, so that one that comes again can be told. With a key, the
+//! body is signed.
 
 use aws_lc_rs::hmac;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -31,6 +32,16 @@ pub(super) fn new(
     HttpSink::new(http(settings.url.clone()), headers, webhook)
 }
 
+/// `<first key>+<count>`; where a damaged spool left a gap, several of them with commas between.
+fn keys(batch: &[Record]) -> String {
+    let follows = |one: &Record, next: &Record| {
+        one.key.origin == next.key.origin && one.key.sequence + 1 == next.key.sequence
+    };
+    let runs = batch.chunk_by(follows).filter_map(|run| Some((run.first()?, run.len())));
+    let runs: Vec<_> = runs.map(|(first, count)| format!("{}+{count}", first.key)).collect();
+    runs.join(",")
+}
+
 impl Preset for Webhook {
     fn content_type(&self) -> &'static str {
         match (self.body, self.is_json) {
@@ -57,10 +68,7 @@ impl Preset for Webhook {
     }
 
     fn headers(&self, batch: &[Record], body: &[u8], headers: &mut HeaderMap) {
-        if let Some(first) = batch.first() {
-            let name = HeaderName::from_static("idempotency-key");
-            put(headers, name, &format!("{}+{}", first.key, batch.len()));
-        }
+        put(headers, HeaderName::from_static("idempotency-key"), &keys(batch));
         if let Some(key) = &self.key {
             let signature = hmac::sign(key, body);
             let hex: String = signature.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();

@@ -1,0 +1,195 @@
+//! Deliveries against receivers that fail in every way, without a network.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tidegate_core::notice::Severity;
+
+use super::*;
+use crate::deliver::{DeliverError, Delivered};
+use crate::record::{REQUEST, Record};
+
+type Script = dyn FnMut(&[Record]) -> Result<Delivered, DeliverError> + Send + Sync;
+
+/// A receiver that does what the script says, and keeps what it took.
+struct Scripted {
+    script: Box<Script>,
+    taken: Arc<Mutex<Vec<Record>>>,
+}
+
+#[async_trait]
+impl Deliver for Scripted {
+    async fn deliver(&mut self, batch: &[Record]) -> Result<Delivered, DeliverError> {
+        let delivered = (self.script)(batch)?;
+        let left: BTreeSet<_> = delivered.again.iter().chain(&delivered.refused).copied().collect();
+        let taken = batch.iter().enumerate().filter(|(index, _)| !left.contains(index));
+        self.taken.lock().extend(taken.map(|(_, record)| record.clone()));
+        Ok(delivered)
+    }
+}
+
+struct Rig {
+    pipe: Pipe,
+    taken: Arc<Mutex<Vec<Record>>>,
+    notices: mpsc::Receiver<Notice>,
+}
+
+fn options() -> PipeOptions {
+    PipeOptions {
+        name: "soc".into(),
+        kind: "test",
+        queue: 1 << 20,
+        batch: BatchLimits { records: 10, bytes: 1 << 20 },
+        wait: Duration::from_millis(1),
+        retry: (Duration::from_millis(1), Duration::from_millis(5)),
+        timeout: Duration::from_secs(1),
+    }
+}
+
+fn rig(
+    spool: Option<(&Path, u64)>,
+    script: impl FnMut(&[Record]) -> Result<Delivered, DeliverError> + Send + Sync + 'static,
+) -> Rig {
+    let (tell, notices) = mpsc::channel(8);
+    let taken = Arc::new(Mutex::new(Vec::new()));
+    let sink = Scripted { script: Box::new(script), taken: Arc::clone(&taken) };
+    let rest = (tell, Clock::System);
+    let pipe = Pipe::start(&options(), 7, spool, Box::new(sink), rest).unwrap();
+    Rig { pipe, taken, notices }
+}
+
+impl Rig {
+    fn offer(&self, count: usize) {
+        for number in 0..count {
+            self.pipe.offer(Draft {
+                time: SystemTime::UNIX_EPOCH,
+                severity: Severity::Low,
+                kind: REQUEST,
+                body: Bytes::from(format!("record {number}")),
+            });
+        }
+    }
+
+    async fn finish(&self) -> SinkSample {
+        self.pipe.finish(Duration::from_secs(10), Dropped::Stopped).await;
+        self.pipe.sample(SystemTime::UNIX_EPOCH)
+    }
+
+    fn sequences(&self) -> Vec<u64> {
+        self.taken.lock().iter().map(|record| record.key.sequence).collect()
+    }
+}
+
+fn dropped(sample: &SinkSample, why: Dropped) -> u64 {
+    sample.dropped[why as usize]
+}
+
+#[tokio::test]
+async fn failures_are_tried_again_in_order_and_told_once() {
+    let mut calls = 0;
+    let mut rig = rig(None, move |_batch| {
+        calls += 1;
+        if calls % 3 == 0 { Ok(Delivered::all()) } else { Err(DeliverError::again("not now")) }
+    });
+    rig.offer(35);
+    let sample = rig.finish().await;
+    assert_eq!(rig.sequences(), (1..=35).collect::<Vec<_>>());
+    assert_eq!((sample.taken, sample.sent, sample.waiting, sample.failing), (35, 35, 0, false));
+    assert!(sample.failures >= 8, "{sample:?}");
+    let kinds = [rig.notices.recv().await, rig.notices.recv().await].map(|n| n.unwrap().kind);
+    assert_eq!(kinds, [NoticeKind::SinkFailing, NoticeKind::SinkRecovered]);
+    assert!(rig.notices.try_recv().is_err(), "not with every failure");
+}
+
+#[tokio::test]
+async fn the_guilty_record_of_a_batch_is_found_and_dropped() {
+    let rig = rig(None, |batch| {
+        let guilty = |record: &Record| record.key.sequence == 7;
+        match batch.iter().any(guilty) {
+            true => Err(DeliverError::split("cannot parse")),
+            false => Ok(Delivered::all()),
+        }
+    });
+    rig.offer(20);
+    let sample = rig.finish().await;
+    let expected: Vec<_> = (1..=20).filter(|sequence| *sequence != 7).collect();
+    assert_eq!(rig.sequences(), expected);
+    assert_eq!((sample.sent, dropped(&sample, Dropped::Refused)), (19, 1));
+}
+
+#[tokio::test]
+async fn items_are_sent_again_or_dropped_one_by_one() {
+    let rig = rig(None, |batch| {
+        let mut delivered = Delivered::default();
+        for (index, record) in batch.iter().enumerate() {
+            match record.key.sequence {
+                3 => delivered.refused.push(index),
+                n if n % 2 == 0 && batch.len() > 3 => delivered.again.push(index),
+                _ => {}
+            }
+        }
+        Ok(delivered)
+    });
+    rig.offer(10);
+    let sample = rig.finish().await;
+    let unique: BTreeSet<_> = rig.sequences().into_iter().collect();
+    assert_eq!(unique, (1..=10).filter(|n| *n != 3).collect());
+    assert_eq!((sample.sent, dropped(&sample, Dropped::Refused)), (9, 1));
+}
+
+#[tokio::test]
+async fn a_full_queue_drops_and_counts() {
+    let rig = rig(None, |_batch| Err(DeliverError::again("never")));
+    rig.offer(100_000);
+    let sample = rig.pipe.sample(SystemTime::UNIX_EPOCH + Duration::from_secs(9));
+    let lost = dropped(&sample, Dropped::QueueFull);
+    assert!(lost > 90_000 && sample.queue_bytes <= 1 << 20, "{sample:?}");
+    assert_eq!(sample.taken, lost + sample.waiting);
+    assert_eq!(sample.lag, Duration::from_secs(9));
+    rig.pipe.finish(Duration::from_millis(50), Dropped::Stopped).await;
+    let sample = rig.pipe.sample(SystemTime::UNIX_EPOCH);
+    assert_eq!(sample.taken, lost + dropped(&sample, Dropped::Stopped));
+}
+
+#[tokio::test]
+async fn a_change_of_receivers_loses_nothing() {
+    let rig = rig(None, |_batch| Err(DeliverError::again("never")));
+    rig.offer(50);
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let sink =
+        Scripted { script: Box::new(|_| Ok(Delivered::all())), taken: Arc::clone(&rig.taken) };
+    rig.pipe.change(&options(), None, Box::new(sink));
+    rig.offer(50);
+    let sample = rig.finish().await;
+    assert_eq!(rig.sequences(), (1..=100).collect::<Vec<_>>());
+    assert_eq!((sample.taken, sample.sent), (100, 100));
+}
+
+#[tokio::test]
+async fn a_spool_keeps_what_a_dead_receiver_did_not_take() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = Some((folder.path(), 1 << 20));
+    let dead = rig(spool, |_batch| Err(DeliverError::again("never")));
+    dead.offer(500);
+    dead.pipe.finish(Duration::from_millis(300), Dropped::Stopped).await;
+    let sample = dead.pipe.sample(SystemTime::UNIX_EPOCH);
+    assert_eq!((sample.spooled, sample.waiting, sample.sent), (500, 500, 0));
+    drop(dead);
+    // Its tasks are gone, and with them the lock, when the runtime has looked at them.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let (tell, _notices) = mpsc::channel(8);
+    let taken = Arc::new(Mutex::new(Vec::new()));
+    let sink = Scripted { script: Box::new(|_| Ok(Delivered::all())), taken: Arc::clone(&taken) };
+    let rest = (tell, Clock::System);
+    let pipe = Pipe::start(&options(), 8, spool, Box::new(sink), rest).unwrap();
+    pipe.finish(Duration::from_secs(10), Dropped::Stopped).await;
+    let keys: Vec<_> =
+        taken.lock().iter().map(|record| (record.key.origin, record.key.sequence)).collect();
+    assert_eq!(keys, (1..=500).map(|sequence| (7, sequence)).collect::<Vec<_>>());
+    let sample = pipe.sample(SystemTime::UNIX_EPOCH);
+    assert_eq!((sample.recovered, sample.sent, sample.waiting), (500, 500, 0));
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
