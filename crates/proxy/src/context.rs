@@ -302,7 +302,7 @@ impl Context {
         edge.tell_event(&event);
         audit::end(edge, &event, &self.trail);
         self.trace.record(edge, &event, arrival.received_at);
-        edge.respond_to(&event);
+        edge.respond_to(&event, &arrival.live.snapshot);
     }
 
     /// Who asked, if they showed it, whether they may pass or not.

@@ -310,7 +310,7 @@ impl Edge {
         self.access_log.log(&event);
         self.tell_event(&event);
         audit::end(self, &event, &Trail::default());
-        self.respond_to(&event);
+        self.respond_to(&event, &live.snapshot);
     }
 }
 

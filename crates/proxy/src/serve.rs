@@ -222,6 +222,7 @@ async fn run(options: ServeOptions, start: Start) -> Result<(), ServeError> {
     let edge = Arc::new(edge);
     tokio::spawn(bans::keep(edge.clone()));
     tokio::spawn(bans::settle(edge.clone()));
+    edge.look_for_panic_file();
     tokio::spawn(carry_out(edge.clone(), decided));
     tokio::spawn(panic::watch(edge.clone()));
     tokio::spawn(crowdsec::follow(edge.clone()));

@@ -206,7 +206,7 @@ pub(crate) enum ReportCommand {
 
 /// A target that is no address.
 #[derive(Args, Debug, Default)]
-#[group(id = "other", multiple = true, conflicts_with_all = ["network", "address"])]
+#[group(id = "other", multiple = true)]
 pub(crate) struct OtherTarget {
     /// Who asks, such as the `sub` of their token; with --provider
     #[arg(long, value_name = "NAME", requires = "provider")]
@@ -218,8 +218,8 @@ pub(crate) struct OtherTarget {
     #[arg(long, value_name = "NAME")]
     pub(crate) provider: Option<String>,
     /// The SHA-256 of one token, in hexadecimal
-    #[arg(long = "token-hash", value_name = "HEX")]
-    pub(crate) token: Option<String>,
+    #[arg(long, value_name = "HEX")]
+    pub(crate) token_hash: Option<String>,
     /// Everybody on a route, by its id
     #[arg(long, value_name = "ID")]
     pub(crate) route: Option<String>,

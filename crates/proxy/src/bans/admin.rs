@@ -125,7 +125,8 @@ fn add(edge: &Edge, query: &str) -> Outcome {
     let reason = value(query, "reason").unwrap_or_default();
     let ban = Ban { target, measure, until, since, source: "admin".into(), reason: reason.into() };
     let live = edge.live();
-    let (taken, refused) = live.snapshot.bans().add([ban.clone()], now);
+    let add = || live.snapshot.bans().add([ban.clone()], now);
+    let (taken, refused) = tokio::task::block_in_place(add);
     if let Some(not_taken) = refused.first() {
         return Err((StatusCode::CONFLICT, format!("not banned: {not_taken}\n")));
     }

@@ -23,6 +23,9 @@ use crate::enforcement::own;
 /// How often ended bans are forgotten and changes are written.
 const PACE: Duration = Duration::from_secs(1);
 
+/// After how many rounds it is looked which addresses this machine has.
+const OWN_ROUNDS: u32 = 30;
+
 /// How often the tables are made anew from what changed.
 const SETTLING: Duration = Duration::from_millis(100);
 
@@ -108,15 +111,22 @@ fn beside(path: &Path, ending: &str) -> PathBuf {
 /// Forgets what has ended and writes what changed, until the process drains: from then on the file
 /// may be a successor's.
 pub(crate) async fn keep(edge: Arc<Edge>) {
+    let mut rounds = 0_u32;
+    let mut own = Arc::new(own::addresses());
     while !edge.is_draining() {
         sleep(PACE).await;
+        rounds = rounds.wrapping_add(1);
+        if rounds.is_multiple_of(OWN_ROUNDS) {
+            own = Arc::new(own::addresses());
+        }
+        let own = Arc::clone(&own);
         let busy = edge.clone();
         let clock = edge.clock();
         let start = clock.now();
         let done = spawn_blocking(move || {
             let live = busy.live();
             let bans = live.snapshot.bans();
-            bans.protect(&live.snapshot.protected_with(&own::addresses()));
+            bans.protect(&live.snapshot.protected_with(&own));
             bans.sweep(now(busy.clock()));
             busy.ban_file().save(live.snapshot.bans());
         });

@@ -5,14 +5,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidegate_core::Event;
 use tidegate_core::decision::{Decision, Measure, Standing, Target};
-use tidegate_core::notice::{Notice, NoticeKind, Severity};
-use tidegate_core::{Event, Notice as Told};
+use tidegate_core::notice::{Area, Notice, NoticeKind, Severity};
+use tidegate_engine::Snapshot;
 use tidegate_guard::Ban;
 use tidegate_guard::bans::{NotTaken, Why, seconds};
 use tidegate_guard::response::Decisions;
 use tokio::sync::mpsc;
-use tokio::time::sleep;
+use tokio::time::{interval, sleep};
 
 use crate::bans::now;
 use crate::edge::Edge;
@@ -46,15 +47,17 @@ impl Decided {
 
 impl Edge {
     /// Lets the response policy look at a request that is over. It waits for nobody.
-    pub(crate) fn respond_to(&self, event: &Event<'_>) {
-        let live = self.live();
-        let Some(policy) = live.snapshot.response() else { return };
+    pub(crate) fn respond_to(&self, event: &Event<'_>, snapshot: &Snapshot) {
+        let Some(policy) = snapshot.response() else { return };
         let decided = policy.observe(event, now(self.clock()));
         self.queue_decisions(decided);
     }
 
-    /// Lets the response policy look at what happened beside requests.
-    pub(crate) fn respond_to_notice(&self, notice: &Told) {
+    /// Lets the response policy look at what happened beside requests; not at what it did itself.
+    pub(crate) fn respond_to_notice(&self, notice: &Notice) {
+        if notice.kind.area() == Area::Response {
+            return;
+        }
         let live = self.live();
         let Some(policy) = live.snapshot.response() else { return };
         let decided = policy.observe_notice(notice, now(self.clock()));
@@ -74,21 +77,15 @@ impl Edge {
 /// Carries out decisions until the process ends.
 pub(crate) async fn carry_out(edge: Arc<Edge>, mut waiting: Waiting) {
     let mut batch = Vec::with_capacity(BATCH);
+    let mut ticks = interval(TICK);
     loop {
-        let got = tokio::select! {
-            got = waiting.recv_many(&mut batch, BATCH) => got,
-            () = sleep(TICK) => {
+        tokio::select! {
+            _count = waiting.recv_many(&mut batch, BATCH) => {}
+            _now = ticks.tick() => {
                 let live = edge.live();
                 let over = live.snapshot.response().and_then(|it| it.tick(now(edge.clock())));
                 batch.extend(over);
-                batch.len()
             }
-        };
-        if got == 0 {
-            if waiting.is_closed() {
-                return;
-            }
-            continue;
         }
         let clock = edge.clock();
         let start = clock.now();
@@ -126,7 +123,8 @@ pub(crate) fn put_in_force(edge: &Edge, decided: Vec<Arc<Decision>>) {
         decision.standing == Standing::Enforced && decision.measure != Measure::Alert
     };
     let wanted: Vec<Ban> = decided.iter().filter(holds).map(|decision| ban(decision)).collect();
-    let (_, refused) = bans.add(wanted, now);
+    // Where much changed at once the tables are made anew here.
+    let (_, refused) = tokio::task::block_in_place(|| bans.add(wanted, now));
     for NotTaken { target, why } in refused {
         let standing = match why {
             Why::Protected => Standing::Protected,

@@ -36,12 +36,13 @@ pub(crate) fn execute(command: &BansCommand) -> Result<ExitCode> {
 
 /// A query of these values and the target's.
 fn query(own: &[(&str, Option<&str>)], target: &OtherTarget) -> String {
-    let OtherTarget { subject, client, provider, token, route, endpoint, zone, upstream } = target;
+    let OtherTarget { subject, client, provider, token_hash, route, endpoint, zone, upstream } =
+        target;
     let others = [
         ("subject", subject),
         ("client", client),
         ("provider", provider),
-        ("token", token),
+        ("token", token_hash),
         ("route", route),
         ("endpoint", endpoint),
         ("zone", zone),

@@ -75,7 +75,8 @@ pub(crate) async fn follow(edge: Arc<Edge>) {
                 if !in_step {
                     tracing::info!(url = settings.url, "decisions of CrowdSec are followed");
                 }
-                take(&edge, &mut known, stream.changes(&settings), !in_step);
+                let change = stream.changes(&settings);
+                tokio::task::block_in_place(|| take(&edge, &mut known, change, !in_step));
                 (in_step, retry) = (true, LOOK);
                 settings.every.0
             }
