@@ -209,7 +209,7 @@ fn the_isolated_are_led_to_the_quarantine() {
     let line = gateway.logged(|line| line["upstream"] == "quarantine");
     assert_eq!(line["measure"]["name"], "isolate");
     // Without a quarantine they are refused.
-    gateway.write_config(&CONFIG.replace("isolate: { to: quarantine }", "isolate:"));
+    gateway.write_config(&CONFIG.replace("  isolate: { to: quarantine }\n", ""));
     assert_eq!(gateway.reload().status, 200);
     assert_problem(&as_client(&gateway, "203.0.113.9", "/pay"), 403, "banned");
 }
