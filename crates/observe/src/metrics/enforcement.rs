@@ -12,10 +12,13 @@ use super::family::{Count, Families, as_float};
 /// More rules with their measures and standings are not told apart.
 const MAX_SERIES: usize = 2_000;
 
+/// Rule, measure and standing.
+type Decided = (Arc<str>, &'static str, &'static str);
+
 /// Counts of decisions and of requests that a measure touched.
 #[derive(Debug, Default)]
 pub(super) struct Enforcement {
-    decided: Mutex<BTreeMap<(Arc<str>, &'static str, &'static str), u64>>,
+    decided: Mutex<BTreeMap<Decided, u64>>,
     dropped: Count,
     crowdsec: [Count; 2],
     requests: [Count; Measure::ALL.len()],
