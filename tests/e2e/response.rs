@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tidegate_testkit::client::{Ask, Response};
@@ -180,11 +180,11 @@ fn the_throttled_have_a_tighter_bucket() {
 fn the_tarpit_holds_answers_and_is_bounded() {
     let Rig { gateway, _origins } = rig(CONFIG);
     tidegate(&gateway, &["bans", "add", "203.0.113.9", "--measure", "tarpit"]);
-    let (gateway, start) = (&gateway, Instant::now());
+    let gateway = &gateway;
     let answers: Vec<(u16, Duration)> = std::thread::scope(|scope| {
         let ask = || {
-            let status = as_client(gateway, "203.0.113.9", "/pay").status;
-            (status, start.elapsed())
+            let (took, answer) = wait::timed(|| as_client(gateway, "203.0.113.9", "/pay"));
+            (answer.status, took)
         };
         let asks: Vec<_> = (0..3).map(|_| scope.spawn(ask)).collect();
         asks.into_iter().map(|ask| ask.join().expect("an answer")).collect()

@@ -242,8 +242,13 @@ fn an_alert_acts_while_it_fires_and_is_lifted_when_it_is_resolved() {
     let answer = webhook(&gateway, TOKEN, &message("resolved", &labels));
     assert_eq!(answer.json()["lifted"], 1, "{}", answer.text());
     assert_eq!(as_client(&gateway, "203.0.113.9", "/").status, 200);
+}
 
-    // What is not for us, is protected, or means everybody does nothing.
+#[test]
+fn an_alert_about_nobody_the_protected_or_everybody_does_nothing() {
+    let origin = Origin::start(Reply::ok("ok"));
+    let builder = Gateway::builder(ALERTS).env("ADMIN_TOKEN", TOKEN);
+    let gateway = builder.set("origin", origin.address()).start();
     let ignored = webhook(&gateway, TOKEN, &message("firing", &json!({ "alertname": "Disk" })));
     assert_eq!(ignored.json()["ignored"], 1);
     for network in ["198.51.100.7", "0.0.0.0/0", "127.0.0.1"] {

@@ -151,7 +151,7 @@ fn a_limit_in_dry_run_only_leaves_its_name() {
     assert_eq!(second.rate_headers().count(), 2);
     assert_eq!(reason(client.get(&snapshot, "/trial")), None);
     let refused = client.get(&snapshot, "/trial").unwrap_err();
-    assert_eq!(refused.dry_run_limits, ["try".into()]);
+    assert_eq!(refused.dry_run_limits, [Box::<str>::from("try")]);
 }
 
 #[test]

@@ -63,8 +63,10 @@ pub(crate) enum Command {
     /// Have a running Tidegate read its configuration again; all or nothing
     Reload(AdminArgs),
     /// List, explain, add and lift bans of a running Tidegate
-    #[command(subcommand)]
-    Bans(BansCommand),
+    Bans {
+        #[command(subcommand)]
+        command: Box<BansCommand>,
+    },
     /// Tell what a running Tidegate recorded
     #[command(subcommand)]
     Report(ReportCommand),

@@ -95,7 +95,7 @@ impl Written {
             None => Err(Unclear::Alone(what, "upstream")),
         };
         if let Some(text) = network {
-            let network = text.parse().map_err(|error| malformed(&text, error))?;
+            let network = text.parse().map_err(|error| malformed(&text, &error))?;
             Ok(Target::Network(network))
         } else if let Some(id) = subject {
             Ok(Target::Subject(party("subject", id)?))
@@ -115,7 +115,7 @@ impl Written {
     }
 }
 
-fn malformed(text: &str, what: impl ToString) -> Unclear {
+fn malformed(text: &str, what: &(impl ToString + ?Sized)) -> Unclear {
     Unclear::Malformed(text.to_owned(), what.to_string())
 }
 

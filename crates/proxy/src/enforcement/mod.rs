@@ -13,3 +13,19 @@ mod isolation;
 pub(crate) mod own;
 pub(crate) mod panic;
 pub(crate) mod told;
+
+use std::sync::Arc;
+
+use crate::bans;
+use crate::edge::Edge;
+
+/// Starts what goes on beside requests for as long as the process lives.
+pub(crate) fn start(edge: &Arc<Edge>, decided: carry_out::Waiting) {
+    tokio::spawn(bans::keep(edge.clone()));
+    tokio::spawn(bans::settle(edge.clone()));
+    // Before the first request.
+    edge.look_for_panic_file();
+    tokio::spawn(carry_out::carry_out(edge.clone(), decided));
+    tokio::spawn(panic::watch(edge.clone()));
+    tokio::spawn(crowdsec::follow(edge.clone()));
+}

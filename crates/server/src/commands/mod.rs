@@ -29,7 +29,7 @@ use crate::cli::Command;
 pub(crate) fn execute(command: Command) -> Result<ExitCode> {
     match command {
         Command::Audit { command } => audit::execute(command),
-        Command::Bans(command) => bans::execute(&command),
+        Command::Bans { command } => bans::execute(&command),
         Command::Check(args) => check::execute(&args),
         Command::Completions(args) => completions::execute(&args),
         Command::Demo(args) => demo::execute(&args),

@@ -53,41 +53,34 @@ enum Failed {
     Key,
 }
 
+/// What is known of the CrowdSec that is followed.
+#[derive(Default)]
+struct Follower {
+    /// Who was named by which decisions.
+    known: Known,
+    /// Whether it is only to be asked for what is new.
+    in_step: bool,
+    /// Failed attempts since the last answer.
+    failures: u32,
+}
+
 /// Follows the CrowdSec that the configuration names, for as long as the process lives.
 pub(crate) async fn follow(edge: Arc<Edge>) {
     let outbound = Outbound::new();
     let mut followed: Option<CrowdsecSettings> = None;
-    let (mut known, mut in_step, mut retry) = (Known::new(), false, LOOK);
+    let mut follower = Follower::default();
     loop {
         let settings = edge.live().snapshot.settings().bans.crowdsec.clone();
         if settings != followed {
-            (in_step, retry) = (false, LOOK);
+            (follower.in_step, follower.failures) = (false, 0);
             followed.clone_from(&settings);
         }
-        let Some(settings) = settings else {
-            sleep(LOOK).await;
-            continue;
-        };
-        let asked = ask(&edge, &outbound, &settings, !in_step).await;
-        edge.metrics().crowdsec_asked(asked.is_ok());
-        let wait = match asked {
-            Ok(stream) => {
-                if !in_step {
-                    tracing::info!(url = settings.url, "decisions of CrowdSec are followed");
-                }
-                let change = stream.changes(&settings);
-                tokio::task::block_in_place(|| take(&edge, &mut known, change, !in_step));
-                (in_step, retry) = (true, LOOK);
-                settings.every.0
-            }
-            Err(error) => {
-                if in_step || retry == LOOK {
-                    tracing::warn!(url = settings.url, %error, "CrowdSec does not answer; what it decided holds until its end");
-                }
-                in_step = false;
-                let wait = retry;
-                retry = (retry * 2).min(LAST_RETRY);
-                wait
+        let wait = match &settings {
+            None => LOOK,
+            Some(settings) => {
+                let asked = ask(&edge, &outbound, settings, !follower.in_step).await;
+                edge.metrics().crowdsec_asked(asked.is_ok());
+                follower.next(&edge, settings, asked)
             }
         };
         // A reload is noticed in between.
@@ -95,6 +88,38 @@ pub(crate) async fn follow(edge: Arc<Edge>) {
         let until = clock.now() + wait;
         while clock.now() < until && edge.live().snapshot.settings().bans.crowdsec == followed {
             sleep(LOOK.min(until.saturating_duration_since(clock.now()))).await;
+        }
+    }
+}
+
+impl Follower {
+    /// Takes what came of a question; answers when to ask again.
+    fn next(
+        &mut self,
+        edge: &Edge,
+        settings: &CrowdsecSettings,
+        asked: Result<Stream, Failed>,
+    ) -> Duration {
+        let url = settings.url.as_str();
+        match asked {
+            Ok(stream) => {
+                if !self.in_step {
+                    tracing::info!(url, "decisions of CrowdSec are followed");
+                }
+                let (change, all) = (stream.changes(settings), !self.in_step);
+                tokio::task::block_in_place(|| take(edge, &mut self.known, change, all));
+                (self.in_step, self.failures) = (true, 0);
+                settings.every.0
+            }
+            Err(error) => {
+                if self.failures == 0 {
+                    let message = "CrowdSec does not answer; what it decided holds until its end";
+                    tracing::warn!(url, %error, "{message}");
+                }
+                self.in_step = false;
+                self.failures += 1;
+                LAST_RETRY.min(LOOK * 2_u32.saturating_pow((self.failures - 1).min(16)))
+            }
         }
     }
 }
