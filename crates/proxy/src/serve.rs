@@ -18,7 +18,6 @@ use tokio::sync::{mpsc, watch};
 
 use crate::admin::{self, Admin};
 use crate::audit::{self, Anchors, Auditor, Fingerprints};
-use crate::bans;
 use crate::edge::{Edge, Live};
 use crate::enforcement;
 use crate::life::{self, Process};
