@@ -199,9 +199,10 @@ def trail(gateway, log, address):
     return {"access log": refused, "log": told, "sink": decided, "audit": bool(recorded), "evidence": evidence}
 
 
-def share(values, at):
+def spread(values):
+    """Median and slowest, in seconds."""
     values = sorted(values)
-    return values[min(len(values) - 1, int(len(values) * at))] if values else float("nan")
+    return f"{values[len(values) // 2]:.1f} s, {values[-1]:.1f} s" if values else "none was"
 
 
 def report(gateway, options, tallies, probers, title):
@@ -226,7 +227,7 @@ def report(gateway, options, tallies, probers, title):
         blocked = [one for one in ours if one["blocked"]]
         times = [one["blocked"] - (one["bad"] or one["blocked"]) for one in blocked]
         rules = sorted({rule for one in ours for rule in one["rules"] if rule})
-        print(f"| {name} | {len(blocked)} of {len(addresses)} | {share(times, 0.5):.2f} s, {max(times, default=float('nan')):.2f} s "
+        print(f"| {name} | {len(blocked)} of {len(addresses)} | {spread(times)} "
               f"| {sum(o['before'] for o in ours)}, {sum(o['after'] for o in ours)} "
               f"| {sum(o.get('leaked', 0) for o in ours)} | {', '.join(rules)} |")
     return log, found, problems
