@@ -1,25 +1,27 @@
-//! What was found out about tokens, by their SHA-256: bounded in bytes, each with its end. A new one
+//! What was found out about tokens, by a hash of them: bounded in bytes, each with its end. A new one
 //! takes the place of one that a clock's hand finds unused (CLOCK, Corbató 1968).
+
+use std::hash::Hash;
 
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 
 /// Each has its own lock.
 const SHARDS: usize = 16;
-/// What an entry costs beside its identity: digest, slot, table and allocations.
-const OVERHEAD: usize = 160;
+/// What an entry costs beside its identity: slot, table, and room that both have to spare.
+const OVERHEAD: usize = 256;
 
 /// The tokens of one provider.
 #[derive(Debug)]
-pub(crate) struct TokenCache<V> {
-    shards: [Mutex<Shard<V>>; SHARDS],
+pub(crate) struct TokenCache<K, V> {
+    shards: [Mutex<Shard<K, V>>; SHARDS],
 }
 
 #[derive(Debug)]
-struct Shard<V> {
-    slots: Vec<Option<Slot<V>>>,
+struct Shard<K, V> {
+    slots: Vec<Option<Slot<K, V>>>,
     /// Where each token is among the slots.
-    places: FxHashMap<[u8; 32], usize>,
+    places: FxHashMap<K, usize>,
     free: Vec<usize>,
     hand: usize,
     bytes: usize,
@@ -27,8 +29,8 @@ struct Shard<V> {
 }
 
 #[derive(Debug)]
-struct Slot<V> {
-    digest: [u8; 32],
+struct Slot<K, V> {
+    digest: K,
     value: V,
     /// The last second in which it holds.
     until: u64,
@@ -36,14 +38,14 @@ struct Slot<V> {
     used: bool,
 }
 
-impl<V: Clone> TokenCache<V> {
+impl<K: AsRef<[u8]> + Copy + Eq + Hash, V: Clone> TokenCache<K, V> {
     /// A cache of about so many bytes.
     pub(crate) fn new(bytes: usize) -> Self {
         Self { shards: std::array::from_fn(|_| Mutex::new(Shard::new(bytes / SHARDS))) }
     }
 
     /// What is known about a token, and the last second in which that holds.
-    pub(crate) fn find(&self, digest: &[u8; 32]) -> Option<(V, u64)> {
+    pub(crate) fn find(&self, digest: &K) -> Option<(V, u64)> {
         let mut shard = self.shard(digest)?.lock();
         let place = *shard.places.get(digest)?;
         let slot = shard.slots.get_mut(place)?.as_mut()?;
@@ -52,7 +54,7 @@ impl<V: Clone> TokenCache<V> {
     }
 
     /// Remembers a token's value, of so many bytes, until a second.
-    pub(crate) fn put(&self, digest: [u8; 32], (value, bytes): (V, usize), until: u64, now: u64) {
+    pub(crate) fn put(&self, digest: K, (value, bytes): (V, usize), until: u64, now: u64) {
         if let Some(shard) = self.shard(&digest) {
             let bytes = bytes + OVERHEAD;
             shard.lock().put(Slot { digest, value, until, bytes, used: false }, now);
@@ -60,7 +62,7 @@ impl<V: Clone> TokenCache<V> {
     }
 
     /// Forgets a token.
-    pub(crate) fn forget(&self, digest: &[u8; 32]) {
+    pub(crate) fn forget(&self, digest: &K) {
         if let Some(shard) = self.shard(digest) {
             let mut shard = shard.lock();
             if let Some(place) = shard.places.get(digest).copied() {
@@ -78,19 +80,19 @@ impl<V: Clone> TokenCache<V> {
         sizes.fold((0, 0), |(count, bytes), (more, further)| (count + more, bytes + further))
     }
 
-    fn shard(&self, digest: &[u8; 32]) -> Option<&Mutex<Shard<V>>> {
-        let [first, ..] = digest;
+    fn shard(&self, digest: &K) -> Option<&Mutex<Shard<K, V>>> {
+        let first = digest.as_ref().first()?;
         self.shards.get(usize::from(*first) % SHARDS)
     }
 }
 
-impl<V> Shard<V> {
+impl<K: Copy + Eq + Hash, V> Shard<K, V> {
     fn new(capacity: usize) -> Self {
         let (slots, free, places) = (Vec::new(), Vec::new(), FxHashMap::default());
         Self { slots, places, free, hand: 0, bytes: 0, capacity }
     }
 
-    fn put(&mut self, slot: Slot<V>, now: u64) {
+    fn put(&mut self, slot: Slot<K, V>, now: u64) {
         let (digest, bytes) = (slot.digest, slot.bytes);
         if let Some(place) = self.places.get(&digest).copied() {
             self.clear(place);

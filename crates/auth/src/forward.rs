@@ -142,7 +142,7 @@ impl Forward {
         let mut set = Vec::with_capacity(self.fields.len());
         for (name, source) in &self.fields {
             let Some(text) = source.text(who)? else { continue };
-            let value = HeaderValue::from_bytes(text.as_bytes()).map_err(|_invalid| {
+            let value = HeaderValue::try_from(text).map_err(|_invalid| {
                 forbidden(format!("what `{name}` would carry is no field value"))
             })?;
             set.push((name.clone(), value));

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderName, HeaderValue};
 
 use crate::forward::Forwarded;
-use crate::json::Object;
+use crate::json::{Object, allocated};
 
 /// What the connection says about who asks, and when they do.
 #[derive(Clone, Copy, Debug)]
@@ -124,11 +124,16 @@ impl Identity {
 
     /// About how many bytes of memory it takes.
     pub(crate) fn footprint(&self) -> usize {
-        let list = |items: &[Box<str>]| -> usize { items.iter().map(|item| item.len() + 16).sum() };
-        size_of::<Self>()
-            + self.subject.as_ref().map_or(0, |text| text.len())
-            + self.client.as_ref().map_or(0, |text| text.len())
-            + self.token_id.as_ref().map_or(0, |text| text.len())
+        let text = |text: &Option<Box<str>>| text.as_ref().map_or(0, |text| allocated(text.len()));
+        let list = |items: &[Box<str>]| -> usize {
+            let inner: usize = items.iter().map(|item| allocated(item.len())).sum();
+            allocated(size_of_val(items)) + inner
+        };
+        // Beside two counters of references.
+        allocated(size_of::<Self>() + 16)
+            + text(&self.subject)
+            + text(&self.client)
+            + text(&self.token_id)
             + list(&self.scopes)
             + list(&self.roles)
             + self.claims.footprint()

@@ -18,7 +18,7 @@ pub struct Introspector {
     name: Arc<str>,
     settings: IntrospectionSettings,
     /// Who it is, or that the token is not active.
-    answers: Arc<TokenCache<Option<Arc<Identity>>>>,
+    answers: Arc<TokenCache<[u8; 32], Option<Arc<Identity>>>>,
 }
 
 /// A token that has to be asked about. It is not printed.
@@ -109,7 +109,7 @@ impl Introspector {
         let Some(Json::Bool(active)) = answer.member("active") else {
             return Err(AnswerError::Active);
         };
-        let identity = if *active { self.identity(&answer, now) } else { None };
+        let identity = if *active { self.identity(answer, now) } else { None };
         let seconds = |span: tidegate_core::units::Span| span.0.as_secs();
         let (identity, bytes, until) = match identity {
             None => (None, 0, now.saturating_add(seconds(self.settings.negative_cache))),
@@ -124,7 +124,7 @@ impl Introspector {
     }
 
     /// Whose an active token is; `None` if it is over or for somebody else all the same.
-    fn identity(&self, answer: &json::Object, now: u64) -> Option<Identity> {
+    fn identity(&self, answer: json::Object, now: u64) -> Option<Identity> {
         let time = |name: &str| answer.member(name).and_then(Json::as_seconds);
         if time("exp").is_some_and(|ends| now >= ends) || time("nbf").is_some_and(|at| at > now) {
             return None;

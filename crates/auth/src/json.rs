@@ -38,6 +38,11 @@ pub fn object(bytes: &[u8]) -> Result<Object, serde_json::Error> {
     }
 }
 
+/// About what an allocation of so many bytes takes: allocators round up, and note the size.
+pub(crate) fn allocated(bytes: usize) -> usize {
+    if bytes == 0 { 0 } else { (bytes + 8).next_multiple_of(16).max(32) }
+}
+
 impl Json {
     /// The text of a string.
     #[must_use]
@@ -79,14 +84,16 @@ impl Json {
         })
     }
 
-    /// About how many bytes of memory it takes.
+    /// About how many bytes of memory it takes, beside those of the value itself.
     #[must_use]
     pub fn footprint(&self) -> usize {
-        let own = size_of::<Self>();
-        own + match self {
+        match self {
             Self::Null | Self::Bool(_) | Self::Number(_) => 0,
-            Self::String(text) => text.len(),
-            Self::List(items) => items.iter().map(Self::footprint).sum(),
+            Self::String(text) => allocated(text.len()),
+            Self::List(items) => {
+                let inner: usize = items.iter().map(Self::footprint).sum();
+                allocated(size_of_val(&**items)) + inner
+            }
             Self::Object(object) => object.footprint(),
         }
     }
@@ -141,13 +148,12 @@ impl Object {
         self.0.iter().map(|(name, value)| (&**name, value))
     }
 
-    /// About how many bytes of memory it takes.
+    /// About how many bytes of memory it takes, beside those of the object itself.
     #[must_use]
     pub fn footprint(&self) -> usize {
-        let member = |(name, value): &(Box<str>, Json)| {
-            size_of::<Box<str>>() + name.len() + value.footprint()
-        };
-        self.0.iter().map(member).sum()
+        let member = |(name, value): &(Box<str>, Json)| allocated(name.len()) + value.footprint();
+        let inner: usize = self.0.iter().map(member).sum();
+        allocated(size_of_val(&*self.0)) + inner
     }
 }
 

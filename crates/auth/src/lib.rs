@@ -17,6 +17,7 @@ mod demand;
 mod dpop;
 pub mod exchange;
 pub mod form;
+mod fingerprint;
 mod forward;
 pub mod identity;
 pub mod introspection;

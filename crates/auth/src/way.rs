@@ -7,6 +7,7 @@ use tidegate_core::Request;
 use crate::api_keys::{self, ApiKeys};
 use crate::bearer::Shown;
 use crate::dpop::{Dpop, ProofError};
+use crate::fingerprint::fingerprint;
 use crate::identity::{Authenticated, Caller, Certificate, Confirmation, Identity, Method};
 use crate::introspection::{Introspector, Question};
 use crate::issuer::{Checked, Issuer, TokenError};
@@ -186,7 +187,7 @@ fn check_jwt(issuers: &[Arc<Issuer>], text: &str, look: &Look<'_>) -> Outcome {
         return Outcome::Refused(TokenError::TooLarge(largest).to_string());
     }
     let now = look.caller.seconds();
-    let digest = sha256(text.as_bytes());
+    let digest = fingerprint(text);
     let mut remembered = issuers.iter().filter_map(|issuer| issuer.recall(&digest, now));
     if let Some(identity) = remembered.next() {
         return Outcome::Known(Authenticated::new(identity));
@@ -204,7 +205,7 @@ fn check_jwt(issuers: &[Arc<Issuer>], text: &str, look: &Look<'_>) -> Outcome {
         return Outcome::Refused(TokenError::TooLarge(issuer.settings().max_token.0).to_string());
     }
     let may_wait = !look.waited.for_keys && may_fetch(issuer, now);
-    match issuer.check(&token, digest, now, may_wait) {
+    match issuer.check(token, digest, now, may_wait) {
         Checked::Verified(identity) => Outcome::Known(Authenticated::new(identity)),
         Checked::NeedsKeys => Outcome::Wait(Need::Keys(Arc::clone(issuer))),
         Checked::NoKeys => Outcome::Unavailable(format!("no keys of `{}`", issuer.name())),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tidegate_core::SettingsError;
 
 use crate::cache::TokenCache;
+use crate::fingerprint::Fingerprint;
 use crate::identity::{Confirmation, Identity, Method};
 use crate::jose::{Algorithm, Key, KeySet, Malformed, Thumbprint, Token};
 use crate::json::{Json, Object};
@@ -28,7 +29,7 @@ pub struct Issuer {
     settings: IssuerSettings,
     keys: Arc<KeyStore>,
     /// Tokens that hold, and the keys that signed them.
-    verified: Arc<TokenCache<(Arc<Identity>, Thumbprint)>>,
+    verified: Arc<TokenCache<Fingerprint, (Arc<Identity>, Thumbprint)>>,
 }
 
 /// Why a token is refused; it is told to the log.
@@ -129,7 +130,7 @@ impl Issuer {
     }
 
     /// A token that was verified before and holds still.
-    pub(crate) fn recall(&self, digest: &[u8; 32], now: u64) -> Option<Arc<Identity>> {
+    pub(crate) fn recall(&self, digest: &Fingerprint, now: u64) -> Option<Arc<Identity>> {
         let ((identity, key), until) = self.verified.find(digest)?;
         let keys = self.keys.keys(now);
         if now <= until && keys.is_some_and(|keys| keys.contains(&key)) {
@@ -143,8 +144,8 @@ impl Issuer {
     /// answer may be that keys have to be fetched.
     pub(crate) fn check(
         &self,
-        token: &Token<'_>,
-        digest: [u8; 32],
+        token: Token<'_>,
+        digest: Fingerprint,
         now: u64,
         may_wait: bool,
     ) -> Checked {
@@ -154,22 +155,22 @@ impl Issuer {
         }
         let kinds = &self.settings.types;
         if !kinds.is_empty() && !kinds.iter().any(|kind| token.header.is_kind(kind)) {
-            return Checked::Refused(TokenError::Kind(token.header.kind.clone()));
+            return Checked::Refused(TokenError::Kind(token.header.kind));
         }
         let Some(keys) = self.keys.keys(now) else {
             return if may_wait { Checked::NeedsKeys } else { Checked::NoKeys };
         };
-        let key = match signer(&keys, token) {
-            Ok(key) => key,
+        let key = match signer(&keys, &token) {
+            Ok(key) => *key.thumbprint(),
             Err(TokenError::UnknownKey) if may_wait && self.is_remote() => {
                 return Checked::NeedsKeys;
             }
             Err(error) => return Checked::Refused(error),
         };
-        match self.identity(token, now) {
+        match self.identity(token.claims, now) {
             Ok((identity, until)) => {
                 let identity = Arc::new(identity);
-                let value = (Arc::clone(&identity), *key.thumbprint());
+                let value = (Arc::clone(&identity), key);
                 self.verified.put(digest, (value, identity.footprint()), until, now);
                 Checked::Verified(identity)
             }
@@ -178,13 +179,12 @@ impl Issuer {
     }
 
     /// What the claims say, and until when.
-    fn identity(&self, token: &Token<'_>, now: u64) -> Result<(Identity, u64), TokenError> {
-        let claims = &token.claims;
+    fn identity(&self, claims: Object, now: u64) -> Result<(Identity, u64), TokenError> {
         let settings = &self.settings;
         if claims.text("iss") != Some(&settings.issuer) {
             return Err(TokenError::Issuer);
         }
-        let until = self.check_times(claims, now)?;
+        let until = self.check_times(&claims, now)?;
         let audience = claims.member("aud").and_then(Json::strings);
         let audience = audience.ok_or_else(|| TokenError::Claim("aud".into()))?;
         if !settings.audience.iter().any(|own| audience.contains(&own.as_str())) {
@@ -254,7 +254,7 @@ pub(crate) fn identify(
     method: Method,
     provider: &Arc<str>,
     names: &ClaimNames,
-    claims: &Object,
+    claims: Object,
 ) -> Result<Identity, TokenError> {
     let wrong = |name: &str| TokenError::Claim(name.into());
     let first = |names: &Names| {
@@ -269,13 +269,13 @@ pub(crate) fn identify(
         provider: Arc::clone(provider),
         subject: first(&names.subject).transpose()?,
         client: first(&names.client).transpose()?,
-        scopes: words(claims, &names.scopes, true)?,
-        roles: words(claims, &names.roles, false)?,
+        scopes: words(&claims, &names.scopes, true)?,
+        roles: words(&claims, &names.roles, false)?,
         token_id: claims.text("jti").map(Into::into),
         issued_at: claims.member("iat").and_then(Json::as_seconds),
         expires_at: claims.member("exp").and_then(Json::as_seconds),
         confirmation: claims.member("cnf").map(confirmation),
-        claims: claims.clone(),
+        claims,
     })
 }
 
