@@ -125,8 +125,12 @@ impl Introspector {
 
     /// Whose an active token is; `None` if it is over or for somebody else all the same.
     fn identity(&self, answer: json::Object, now: u64) -> Option<Identity> {
-        let time = |name: &str| answer.member(name).and_then(Json::as_seconds);
-        if time("exp").is_some_and(|ends| now >= ends) || time("nbf").is_some_and(|at| at > now) {
+        let holds = |name: &str, holds: &dyn Fn(u64) -> bool| match answer.member(name) {
+            None | Some(Json::Null) => true,
+            // A time that is none ends nothing, so that it must not begin anything either.
+            Some(time) => time.as_seconds().is_some_and(holds),
+        };
+        if !holds("exp", &|ends| now < ends) || !holds("nbf", &|begins| begins <= now) {
             return None;
         }
         if !self.settings.audience.is_empty() {

@@ -161,6 +161,9 @@ fn an_opaque_token_is_asked_about_once_and_refused_without_an_answer() {
         json!({ "active": false }),
         json!({ "active": true, "exp": NOW }),
         json!({ "active": true, "nbf": NOW + 1 }),
+        json!({ "active": true, "exp": -1 }),
+        json!({ "active": true, "exp": (NOW + 9).to_string() }),
+        json!({ "active": true, "nbf": true }),
     ] {
         learn(answer).unwrap();
         refused(ask(&Waited::default()), Reason::InvalidToken, "not active");

@@ -1,5 +1,5 @@
 //! JSON bodies: what an independent reader takes is taken, what it refuses is told as not readable,
-//! and a member that comes first is seen whatever follows it.
+//! and a member that comes first is seen whatever follows it, or the body is refused.
 
 #![no_main]
 
@@ -12,7 +12,7 @@ const JSON: &[(&str, &[u8])] = &[("content-type", b"application/json")];
 fuzz_target!(|body: &[u8]| {
     let seen = firewall::inspect(JSON, body, true).unwrap();
     let first = [br#"{"q":"needle","#, body].concat();
-    assert!(firewall::inspect(JSON, &first, true).unwrap().rules.contains(&10));
+    assert!(firewall::inspect(JSON, &first, true).unwrap().stops_needle());
     // Single surrogates are read as what stands for them; the depths that are read differ.
     let escapes = body.windows(2).any(|pair| pair == b"\\u");
     let nested = body.iter().filter(|byte| matches!(byte, b'[' | b'{')).count() > 60;

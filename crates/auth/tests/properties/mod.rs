@@ -81,6 +81,7 @@ pub(crate) fn seeds() -> Vec<(&'static str, Vec<u8>, bool)> {
         ("text", named('t', token), true),
         ("keys", named('k', keys.to_string()), true),
         ("answer", named('i', answer.to_string()), true),
+        ("answer_without_time", named('i', r#"{"active":true,"exp":-1}"#.to_owned()), false),
     ]
 }
 

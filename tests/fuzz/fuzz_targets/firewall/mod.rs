@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use http::HeaderValue;
 use tidegate_core::{Clock, Request};
-use tidegate_waf::{Policy, RuleSet, SecLangSources, WafSettings};
+use tidegate_waf::{Policy, RuleSet, SecLangSources, Verdict, WafSettings};
 
 /// Rule 10 sees the needle in an argument `q`, 11 in any value, 12 that the body was not readable;
 /// 13 tells the size of all arguments.
@@ -35,11 +35,18 @@ pub struct Seen {
     pub rules: Vec<u32>,
     pub size: usize,
     pub exceeded: bool,
+    /// Whether the body is refused, such as one that is not what its type says.
+    pub refused: bool,
 }
 
 impl Seen {
     pub fn readable(&self) -> bool {
-        !self.rules.contains(&12)
+        !self.refused && !self.rules.contains(&12)
+    }
+
+    /// Whether the needle does not get through.
+    pub fn stops_needle(&self) -> bool {
+        self.refused || self.rules.contains(&10)
     }
 }
 
@@ -61,13 +68,14 @@ pub fn inspect(fields: &[(&'static str, &[u8])], body: &[u8], complete: bool) ->
     let mut inspection = POLICY.begin();
     let _verdict = inspection.head(&request);
     let content_type = head.headers.get("content-type").and_then(|value| value.to_str().ok());
-    let _verdict = inspection.body(content_type, body, complete);
+    let refused = matches!(inspection.body(content_type, body, complete), Verdict::Block(_));
     assert!(inspection.work() < 200_000_000);
     let summary = inspection.summary().unwrap_or_default();
     let size = summary.matches.iter().find(|found| found.rule == 13);
     Some(Seen {
         size: size.and_then(|found| found.logdata.parse().ok()).unwrap_or(0),
         exceeded: summary.exceeded.is_some(),
+        refused,
         rules: summary.matches.iter().map(|found| found.rule).collect(),
     })
 }
