@@ -1,7 +1,7 @@
 //! Two figures about tokens that a benchmark of one thing at a time does not give.
 //!
-//! `tokens compare <rounds>`: the whole check of a token that is seen for the first time, beside the
-//! raw library and a peer, in turns, so that other work on the machine touches all of them; each
+//! `tokens compare <rounds>`: the whole check of tokens that are seen for the first time, from the
+//! field in the request to the place in memory, beside the raw library and a peer, in turns, so that other work on the machine touches all of them; each
 //! ratio is within its round. `tokens memory <tokens> <cache>`: what distinct tokens take.
 
 use std::error::Error;
@@ -16,6 +16,8 @@ use tidegate_core::Clock;
 
 /// Checks that are timed at once.
 const BATCH: u32 = 200;
+/// Tokens that are seen in turn.
+const DISTINCT: u64 = 2_000;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -32,7 +34,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 fn compare(rounds: usize) -> Result<(), Box<dyn Error>> {
     let keys = Keys::new()?;
-    let first = Stand::new(&keys, "16B", json!({ "jwt": "corp" }))?;
+    // Each is forgotten before it comes again.
+    let first = Stand::new(&keys, "256KiB", json!({ "jwt": "corp" }))?;
     let known = Stand::new(&keys, "32MiB", json!({ "jwt": "corp", "scopes": ["pay:read"] }))?;
     let mut out = stdout().lock();
     writeln!(
@@ -45,14 +48,18 @@ fn compare(rounds: usize) -> Result<(), Box<dyn Error>> {
         let head = bearer(&token)?;
         let request = request(&head);
         let (raw, peer) = (Raw::new(&keys, algorithm, &token)?, Peer::new(&keys, algorithm)?);
+        let heads: Vec<_> = (0..DISTINCT)
+            .map(|number| bearer(&keys.token(algorithm, &claims(number))?))
+            .collect::<Result<_, _>>()?;
         if !(raw.verifies() && peer.passes(&token) && first.passes(&head, &request)) {
             return Err("the token does not hold".into());
         }
+        let mut each = heads.iter().cycle();
         let mut times: [Vec<f64>; 4] = Default::default();
         let [alone, whole, peers, again] = &mut times;
         for _ in 0..rounds {
             alone.push(timed(|| raw.verifies()));
-            whole.push(timed(|| first.verdict(&request)));
+            whole.push(timed(|| each.next().map(|head| first.passes(head, &request))));
             peers.push(timed(|| peer.passes(&token)));
             again.push(timed(|| known.verdict(&request)));
         }

@@ -27,7 +27,7 @@ pub struct Exchanger {
     name: Arc<str>,
     settings: ExchangeSettings,
     /// By the SHA-256 of the caller's token.
-    traded: Arc<TokenCache<Traded>>,
+    traded: Arc<TokenCache<[u8; 32], Traded>>,
 }
 
 /// A token to exchange. It is not printed.

@@ -19,6 +19,7 @@ use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
 use crate::audit::{self, Anchors, By, Fingerprints};
+use crate::auth;
 use crate::edge::Live;
 use crate::happened;
 use crate::health::check_pool;
@@ -205,6 +206,7 @@ impl Process {
         let edge = self.protocols.edge().clone();
         edge.access_log().apply(prepared.access_log);
         edge.replace(prepared.live);
+        tokio::task::block_in_place(|| auth::catch_up(edge.live().snapshot.auth()));
         self.protocols.set_limits(&edge.limits());
         let addresses: Vec<_> = prepared.listeners.iter().map(|(address, ..)| *address).collect();
         self.listeners.retain(|listener| addresses.contains(&listener.address));

@@ -237,6 +237,16 @@ fn assert_holds(token: &str, who: &Identity) {
     assert!(claims.get("cnf").is_none(), "a bound token needs a proof");
     assert!(same_object(&who.claims, &claims), "{claims} is not {}", who.claims);
     assert_eq!(who.subject.as_deref(), claims.get("sub").and_then(Value::as_str));
+    let scopes = claims.get("scope").or(claims.get("scp"));
+    let mut granted: Vec<&str> = match scopes {
+        Some(Value::String(text)) => text.split(' ').collect(),
+        Some(Value::Array(list)) => list.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    };
+    granted.retain(|scope| !scope.is_empty());
+    granted.sort_unstable();
+    granted.dedup();
+    assert!(who.scopes.iter().map(|scope| &**scope).eq(granted), "{:?} of {claims}", who.scopes);
 }
 
 /// Whether two readers found the same.
@@ -315,12 +325,32 @@ fn check_request(text: &[u8]) -> bool {
         tidegate_auth::Method::ApiKey => {
             let keys: Vec<_> = head.headers.get_all("x-api-key").iter().collect();
             assert_eq!(keys, [API_KEY]);
+            // No key makes up for a token that does not hold.
+            let shows_token = |field: &&&http::HeaderValue| {
+                let text = String::from_utf8_lossy(field.as_bytes()).trim().to_ascii_lowercase();
+                text.starts_with("bearer ") || text.starts_with("dpop ")
+            };
+            assert_eq!(tokens.iter().filter(shows_token).count(), 0);
         }
         other => panic!("nobody can pass by {other:?} here"),
     }
     let query = head.uri.query().unwrap_or_default();
-    assert!(who.method != tidegate_auth::Method::Jwt || !query.starts_with("access_token="));
+    let mut names = query.split(['&', ';']).filter_map(|pair| pair.split('=').next());
+    assert!(!names.any(|name| decoded(name) == b"access_token"), "a token in the query: {query}");
     true
+}
+
+/// A name of a query, percent signs read.
+fn decoded(name: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut rest = name.as_bytes();
+    while let [first, after @ ..] = rest {
+        let hex = after.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
+        let byte = hex.filter(|_| *first == b'%').and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        bytes.push(byte.unwrap_or(*first));
+        rest = if byte.is_some() { &after[2..] } else { after };
+    }
+    bytes
 }
 
 /// Any text as a token: there is one form of each.
@@ -329,8 +359,10 @@ fn check_token(bytes: &[u8]) -> bool {
     if let Ok(token) = Token::read(text) {
         let parts: Vec<&str> = text.split('.').collect();
         assert_eq!(parts.len(), 3);
+        let header = URL_SAFE_NO_PAD.decode(parts[0]).expect("base64url");
         let raw = URL_SAFE_NO_PAD.decode(parts[1]).expect("base64url");
-        assert_eq!(format!("{}.{}.{}", parts[0], encode(&raw), encode(&token.signature)), text);
+        let again = format!("{}.{}.{}", encode(&header), encode(&raw), encode(&token.signature));
+        assert_eq!(again, text);
         let theirs: Value = serde_json::from_slice(&raw).expect("JSON");
         assert!(same_object(&token.claims, &theirs));
         assert_ne!(token.header.members.text("alg"), Some("none"));
@@ -361,7 +393,10 @@ fn check_answer(bytes: &[u8]) -> bool {
     introspector.learn(hash, forgotten, NOW).expect("an answer");
     let told = introspector.learn(hash, bytes, NOW).is_ok();
     let head = with_token(token).expect("a request");
-    let Some(who) = RIG.passes(&head) else { return false };
+    let passes = RIG.passes(&head);
+    // What was learned is not for the inputs that come after.
+    introspector.learn(hash, forgotten, NOW).expect("an answer");
+    let Some(who) = passes else { return false };
     let theirs: Value = serde_json::from_slice(bytes).expect("JSON");
     assert!(told && theirs["active"] == true && theirs.get("cnf").is_none());
     assert_eq!(who.subject.as_deref(), theirs.get("sub").and_then(Value::as_str));

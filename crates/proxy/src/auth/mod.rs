@@ -26,7 +26,7 @@ use tokio::task::AbortHandle;
 
 use self::authorize::authorize;
 use self::exchange::Exchanges;
-pub(crate) use self::files::watch;
+pub(crate) use self::files::{catch_up, watch};
 use self::introspect::Questions;
 use self::keys::KeyKeeper;
 use self::report::Reporting;
