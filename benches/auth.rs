@@ -198,9 +198,9 @@ fn report(c: &mut Criterion) {
             _ => unreachable!("it holds"),
         }
     };
-    let report = ScopeReport::new(&ReportSettings::default(), NOW);
+    let report = ScopeReport::new(&ReportSettings::default(), *NOW);
     let pass = |who: &Authenticated| {
-        report.passed(("pay", &stand.access), &Method::GET, black_box(who), NOW);
+        report.passed(("pay", &stand.access), &Method::GET, black_box(who), *NOW);
     };
     let one = who(1);
     group.bench_function("one client", |b| b.iter(|| pass(&one)));
@@ -217,7 +217,7 @@ fn report(c: &mut Criterion) {
         });
         threads.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
-                report.gather(&stand.auth, NOW);
+                report.gather(&stand.auth, *NOW);
                 std::thread::sleep(Duration::from_millis(10));
             }
         });
