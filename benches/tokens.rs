@@ -10,8 +10,9 @@ use std::time::{Duration, SystemTime};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256,
-    RsaKeyPair,
+    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ED25519, EcdsaKeyPair,
+    Ed25519KeyPair, KeyPair, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair,
+    UnparsedPublicKey, VerificationAlgorithm,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -229,9 +230,11 @@ pub fn request(head: &Parts) -> Request<'_> {
     }
 }
 
-/// The same token for the library alone: a key that is parsed, what is signed, the signature.
+/// The same token for the library alone: the key's bytes, what is signed, the signature. And our
+/// own key, for what choosing it and keeping it parsed makes of that.
 pub struct Raw {
-    key: Key,
+    public: UnparsedPublicKey<Vec<u8>>,
+    own: Key,
     algorithm: Algorithm,
     signed: Vec<u8>,
     signature: Vec<u8>,
@@ -250,16 +253,28 @@ impl Raw {
     /// It is none of these keys.
     pub fn new(keys: &Keys, algorithm: Algorithm, token: &str) -> Result<Self, Failed> {
         let jwk = strict::object(keys.jwk(algorithm)?.to_string().as_bytes())?;
-        let key = Key::from_jwk(&jwk, &[algorithm])?;
+        let own = Key::from_jwk(&jwk, &[algorithm])?;
+        let (how, public): (&'static dyn VerificationAlgorithm, _) = match algorithm {
+            Algorithm::Es256 => (&ECDSA_P256_SHA256_FIXED, keys.ec.public_key().as_ref()),
+            Algorithm::EdDsa => (&ED25519, keys.ed.public_key().as_ref()),
+            _ => (&RSA_PKCS1_2048_8192_SHA256, keys.rsa.public_key().as_ref()),
+        };
+        let public = UnparsedPublicKey::new(how, public.to_vec());
         let (signed, signature) = token.rsplit_once('.').ok_or("no token")?;
         let signature = URL_SAFE_NO_PAD.decode(signature)?;
-        Ok(Self { key, algorithm, signed: signed.as_bytes().to_vec(), signature })
+        Ok(Self { public, own, algorithm, signed: signed.as_bytes().to_vec(), signature })
     }
 
     /// One call of the library, and nothing else.
     #[must_use]
     pub fn verifies(&self) -> bool {
-        self.key.verifies(self.algorithm, &self.signed, &self.signature)
+        self.public.verify(&self.signed, &self.signature).is_ok()
+    }
+
+    /// The same by our own key.
+    #[must_use]
+    pub fn verifies_with_own_key(&self) -> bool {
+        self.own.verifies(self.algorithm, &self.signed, &self.signature)
     }
 }
 

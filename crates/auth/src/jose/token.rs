@@ -93,12 +93,12 @@ impl<'t> Signed<'t> {
     /// # Errors
     /// It has another form, or demands what nobody here understands.
     pub fn read(text: &'t str) -> Result<Self, Malformed> {
-        let count = text.split('.').count();
-        let mut parts = text.split('.');
-        let (Some(header), Some(claims), Some(signature), 3) =
-            (parts.next(), parts.next(), parts.next(), count)
-        else {
-            return Err(Malformed::Parts(count));
+        let parts = text.split_once('.').and_then(|(header, rest)| {
+            let (claims, signature) = rest.split_once('.')?;
+            (!signature.as_bytes().contains(&b'.')).then_some((header, claims, signature))
+        });
+        let Some((header, claims, signature)) = parts else {
+            return Err(Malformed::Parts(text.split('.').count()));
         };
         let signed = text.as_bytes().get(..header.len() + 1 + claims.len()).unwrap_or_default();
         Ok(Self {
