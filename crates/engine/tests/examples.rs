@@ -36,6 +36,7 @@ impl Examples {
             ("secrets/admin-token", "0123456789abcdef\n"),
             ("audit/redaction.key", "0123456789abcdef\n"),
             ("audit/signing.key", &signing_key()),
+            ("exchange.secret", "0123456789abcdef"),
             ("hook.secret", "0123456789abcdef"),
             ("redis.secret", "0123456789abcdef"),
             ("search.token", "0123456789abcdef"),

@@ -119,8 +119,16 @@ impl HttpClient for Outbound {
             max_body: call.max_answer,
         };
         let Answer { status, headers, body } =
-            self.call(&call).await.map_err(|error| HttpError(error.to_string()))?;
+            self.call(&call).await.map_err(|error| HttpError(told(&error)))?;
         Ok(HttpAnswer { status, headers, body: body.into() })
+    }
+}
+
+/// The error without the address, in which a sink may have a secret.
+fn told(error: &CallError) -> String {
+    match error {
+        CallError::Address(_) => "the address cannot be used".to_owned(),
+        other => other.to_string(),
     }
 }
 

@@ -23,7 +23,7 @@ impl<'a> Address<'a> {
     pub(crate) fn parse(text: &'a str, schemes: &[&str]) -> Result<Self, String> {
         let all = || schemes.join(", ");
         let Some((scheme, rest)) = text.split_once("://") else {
-            return Err(format!("`{text}` has no scheme (one of {})", all()));
+            return Err(format!("it has no scheme (one of {})", all()));
         };
         if !schemes.contains(&scheme) {
             return Err(format!("the scheme `{scheme}` is none of {}", all()));
@@ -34,18 +34,17 @@ impl<'a> Address<'a> {
             return Err("an address must not hold a password".to_owned());
         }
         let Some((host, port)) = split_port(authority) else {
-            return Err(format!("`{authority}` is no host and port"));
+            return Err("it has no host and port that can be used".to_owned());
         };
         if path.bytes().any(|b| !b.is_ascii_graphic()) {
-            return Err(format!("`{path}` is no path"));
+            return Err("its path has characters that it cannot have".to_owned());
         }
         Ok(Self { scheme, host, port, path })
     }
 
     /// Whether the receiver is on this machine.
     pub(crate) fn is_here(&self) -> bool {
-        let is_loopback = |address: IpAddr| address.is_loopback();
-        self.host == "localhost" || self.host.parse().is_ok_and(is_loopback)
+        is_here(self.host)
     }
 
     /// Host and port to connect to.
@@ -56,6 +55,12 @@ impl<'a> Address<'a> {
             false => format!("{}:{port}", self.host),
         }
     }
+}
+
+/// Whether a host is this machine.
+pub(crate) fn is_here(host: &str) -> bool {
+    let is_loopback = |address: IpAddr| address.is_loopback();
+    host == "localhost" || host.parse().is_ok_and(is_loopback)
 }
 
 /// A broker as `host:port`.
@@ -107,11 +112,11 @@ mod tests {
         check("host:514", Err("no scheme"));
         check("udp://host:514", Err("`udp` is none of tls, tcp"));
         check("tcp://user:secret@host", Err("password"));
-        check("tcp://host:0", Err("no host and port"));
-        check("tcp://host:x", Err("no host and port"));
-        check("tcp://:514", Err("no host and port"));
-        check("tcp://[::1", Err("no host and port"));
-        check("tcp://a b", Err("no host and port"));
+        check("tcp://host:0", Err("has no host and port"));
+        check("tcp://host:x", Err("has no host and port"));
+        check("tcp://:514", Err("has no host and port"));
+        check("tcp://[::1", Err("has no host and port"));
+        check("tcp://a b", Err("has no host and port"));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! connected yet.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +27,7 @@ pub struct SinkSet {
 }
 
 /// One sink, compiled. Two that are equal need no change of what runs.
-#[derive(Debug, PartialEq)]
+#[derive(PartialEq)]
 pub(crate) struct Compiled {
     pub(crate) name: Arc<str>,
     pub(crate) settings: SinkSettings,
@@ -61,6 +62,13 @@ impl SinkSet {
             set.sinks.push(Arc::new(sink));
         }
         set
+    }
+}
+
+/// Without the settings, which may hold secrets.
+impl fmt::Debug for Compiled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Compiled").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
@@ -101,7 +109,11 @@ impl Compiled {
     pub(crate) fn options(&self) -> PipeOptions {
         let settings = &self.settings;
         let records = usize::try_from(settings.batch.records).unwrap_or(usize::MAX);
-        let is_stream = matches!(self.kind, Kind::Syslog(_) | Kind::File(_) | Kind::Stdout);
+        let is_stream = match &self.kind {
+            Kind::File(_) | Kind::Stdout => true,
+            Kind::Syslog(syslog) => !syslog.address.starts_with("udp:"),
+            _ => false,
+        };
         let records = if is_stream { records.max(STREAM_RECORDS) } else { records };
         PipeOptions {
             name: Arc::clone(&self.name),

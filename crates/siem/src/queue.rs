@@ -79,13 +79,13 @@ impl Queue {
     /// Adds a record at the end.
     ///
     /// # Errors
-    /// There is no room.
+    /// There is no room, or the queue is closed.
     pub fn push(&self, draft: Draft) -> Result<(), Full> {
         let cost = draft.body.len() + Record::OVERHEAD;
         let limit = self.limit.load(Ordering::Relaxed);
         let mut ring = self.records.lock();
         let used = self.used.load(Ordering::Relaxed);
-        if used + cost > limit {
+        if used + cost > limit || self.is_closed() {
             return Err(Full);
         }
         self.used.store(used + cost, Ordering::Relaxed);
@@ -170,9 +170,12 @@ impl Queue {
         self.records.lock().records.front().map(|record| record.time)
     }
 
-    /// Says that nothing more is worth waiting for: [`Queue::wait`] ends when it is empty.
+    /// Takes nothing more: [`Queue::wait`] ends when it is empty.
     pub fn close(&self) {
+        // Under the lock, so that nothing is added behind the end.
+        let ring = self.records.lock();
         self.closed.store(true, Ordering::Release);
+        drop(ring);
         self.arrived.notify_one();
     }
 

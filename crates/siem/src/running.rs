@@ -26,6 +26,9 @@ use crate::stats::{Dropped, SinkSample};
 /// What a reload takes out of the configuration has this long to send what waits.
 const LAST_WISH: Duration = Duration::from_secs(5);
 
+/// The time for the end beside the time to send.
+const LAST_MOMENT: Duration = Duration::from_millis(500);
+
 /// So many notices of sinks may wait to be told.
 const NOTICES: usize = 64;
 
@@ -48,8 +51,15 @@ pub struct Sinks {
     running: ArcSwap<Vec<Arc<Running>>>,
     /// Counts the pipes, so that each has an origin of its own.
     started: Mutex<u64>,
-    leaving: Mutex<Vec<JoinHandle<()>>>,
+    /// Pipes that send what is left to them, under the name of their sink.
+    leaving: Mutex<Vec<Leaving>>,
     notices: mpsc::Sender<Notice>,
+}
+
+/// A pipe that gets nothing more.
+struct Leaving {
+    pipe: Arc<Pipe>,
+    task: JoinHandle<()>,
 }
 
 struct Running {
@@ -69,8 +79,7 @@ const KEPT: usize = 64 << 10;
 
 impl Sinks {
     /// Starts sinks; call it inside a runtime. What they have to tell themselves comes out of the
-    /// receiver. A sink that cannot be started is told there too, and is tried again by the next
-    /// [`Sinks::apply`].
+    /// receiver.
     #[must_use]
     pub fn start(set: &SinkSet, surroundings: Surroundings) -> (Self, mpsc::Receiver<Notice>) {
         let (notices, told) = mpsc::channel(NOTICES);
@@ -86,11 +95,12 @@ impl Sinks {
     }
 
     /// Puts other sinks in force. Those that did not change are not touched; those that changed
-    /// keep what waits; those that are gone have a few seconds to send what waits.
+    /// keep what waits; those that are gone have a few seconds to send what waits. Where a sink gets
+    /// another spool or none, what waits in the one before goes to the new receiver beside the rest.
     pub fn apply(&self, set: &SinkSet) {
         let before = self.running.load_full();
         let mut kept = Vec::new();
-        let mut after = Vec::new();
+        let (mut after, mut moved) = (Vec::new(), Vec::new());
         for compiled in &set.sinks {
             let same = |running: &&Arc<Running>| running.compiled.name == compiled.name;
             let old = before.iter().find(same);
@@ -106,22 +116,33 @@ impl Sinks {
                     old.pipe.change(&compiled.options(), max, sink);
                     after.push(Arc::new(Running::new(compiled, Arc::clone(&old.pipe))));
                 }
-                _ => after.extend(self.begin(compiled)),
+                Some((old, false)) => {
+                    kept.push(Arc::clone(&compiled.name));
+                    let max = old.compiled.settings.spool.as_ref().map(|spool| spool.max.0);
+                    let sink = sinks::make(compiled, &self.surroundings);
+                    old.pipe.change(&compiled.options(), max, sink);
+                    moved.push(Arc::clone(&old.pipe));
+                    after.push(self.begin(compiled));
+                }
+                None => after.push(self.begin(compiled)),
             }
         }
         self.running.store(Arc::new(after));
         let gone = before.iter().filter(|old| !kept.contains(&old.compiled.name));
-        let mut leaving = self.leaving.lock();
-        leaving.retain(|task| !task.is_finished());
+        self.leaving.lock().retain(|leaving| !leaving.task.is_finished());
+        for pipe in moved {
+            let leaves = Arc::clone(&pipe);
+            let task = tokio::spawn(async move { leaves.drain().await });
+            self.leaving.lock().push(Leaving { pipe, task });
+        }
         for old in gone {
             let pipe = Arc::clone(&old.pipe);
-            leaving.push(tokio::spawn(async move {
-                pipe.finish(LAST_WISH, Dropped::Removed).await;
-            }));
+            let task = tokio::spawn(async move { pipe.finish(LAST_WISH, Dropped::Removed).await });
+            self.leaving.lock().push(Leaving { pipe: Arc::clone(&old.pipe), task });
         }
     }
 
-    fn begin(&self, compiled: &Arc<Compiled>) -> Option<Arc<Running>> {
+    fn begin(&self, compiled: &Arc<Compiled>) -> Arc<Running> {
         let mut started = self.started.lock();
         *started += 1;
         let origin = self.surroundings.seed.wrapping_add(*started);
@@ -129,18 +150,8 @@ impl Sinks {
         let spool = compiled.settings.spool.as_ref().map(|spool| (&*spool.path, spool.max.0));
         let sink = sinks::make(compiled, &self.surroundings);
         let rest = (self.notices.clone(), self.surroundings.clock.clone());
-        match Pipe::start(&compiled.options(), origin, spool, sink, rest) {
-            Ok(pipe) => Some(Arc::new(Running::new(compiled, Arc::new(pipe)))),
-            Err(error) => {
-                let summary = format!("the sink {} cannot be started", compiled.name);
-                let now = self.surroundings.clock.wall();
-                let mut notice = Notice::new(now, NoticeKind::SinkFailing, summary);
-                notice.details.push(("sink", (&*compiled.name).into()));
-                notice.details.push(("error", error.to_string().into()));
-                let (Ok(()) | Err(_)) = self.notices.try_send(notice);
-                None
-            }
-        }
+        let pipe = Pipe::start(&compiled.options(), origin, spool, sink, rest);
+        Arc::new(Running::new(compiled, Arc::new(pipe)))
     }
 
     /// Tells the sinks what became of a request.
@@ -177,17 +188,28 @@ impl Sinks {
         self.running.load().iter().for_each(|sink| sink.pipe.reopen());
     }
 
-    /// How each sink is.
+    /// How each sink is. Those that a reload took away are there until the next one.
     #[must_use]
     pub fn samples(&self) -> Vec<SinkSample> {
         let now = self.surroundings.clock.wall();
-        self.running.load().iter().map(|sink| sink.pipe.sample(now)).collect()
+        let mut samples: Vec<_> =
+            self.running.load().iter().map(|sink| sink.pipe.sample(now)).collect();
+        for leaving in self.leaving.lock().iter() {
+            let sample = leaving.pipe.sample(now);
+            match samples.iter_mut().find(|known| known.name == sample.name) {
+                Some(known) => known.add(&sample),
+                None => samples.push(sample),
+            }
+        }
+        samples
     }
 
     /// Sends what waits, and ends; what is not sent within the time stays in spools or is lost.
     pub async fn finish(&self, within: Duration) {
         let running = self.running.load_full();
-        let mut tasks = std::mem::take(&mut *self.leaving.lock());
+        let leaving = std::mem::take(&mut *self.leaving.lock());
+        leaving.iter().for_each(|leaving| leaving.pipe.hurry());
+        let mut tasks: Vec<_> = leaving.into_iter().map(|leaving| leaving.task).collect();
         for sink in running.iter() {
             let pipe = Arc::clone(&sink.pipe);
             tasks.push(tokio::spawn(async move { pipe.finish(within, Dropped::Stopped).await }));
@@ -198,7 +220,7 @@ impl Sinks {
                 let (Ok(()) | Err(_)) = task.await;
             }
         };
-        let (Ok(()) | Err(_)) = timeout(within + LAST_WISH, all).await;
+        let (Ok(()) | Err(_)) = timeout(within + LAST_MOMENT, all).await;
     }
 }
 
@@ -209,6 +231,7 @@ fn tell<'a>(
     draft: impl Fn(Bytes) -> Draft,
 ) {
     ENCODED.with_borrow_mut(|encoded| {
+        encoded.clear();
         for sink in sinks {
             // A sink that is full costs no encoding.
             if sink.pipe.is_full() {

@@ -95,6 +95,31 @@ pub struct SinkSample {
     pub failing: bool,
 }
 
+impl SinkSample {
+    /// Adds what another pipe of the same sink counts.
+    pub(crate) fn add(&mut self, other: &Self) {
+        let counters = [
+            (&mut self.taken, other.taken),
+            (&mut self.recovered, other.recovered),
+            (&mut self.sent, other.sent),
+            (&mut self.spooled, other.spooled),
+            (&mut self.failures, other.failures),
+            (&mut self.waiting, other.waiting),
+            (&mut self.queue_bytes, other.queue_bytes),
+        ];
+        let lost = self.dropped.iter_mut().zip(other.dropped);
+        for (own, others) in counters.into_iter().chain(lost) {
+            *own += others;
+        }
+        self.spool_bytes = match (self.spool_bytes, other.spool_bytes) {
+            (Some(own), Some(others)) => Some(own + others),
+            (own, others) => own.or(others),
+        };
+        self.lag = self.lag.max(other.lag);
+        self.failing |= other.failing;
+    }
+}
+
 impl Stats {
     pub(crate) fn add(counter: &AtomicU64, count: usize) {
         counter.fetch_add(count as u64, Ordering::Relaxed);
@@ -104,6 +129,13 @@ impl Stats {
         if let Some(counter) = self.dropped.get(why as usize) {
             Self::add(counter, count);
         }
+    }
+
+    /// Records of ours are no longer in the spool.
+    pub(crate) fn left_disk(&self, count: usize) {
+        let take = |waiting: u64| Some(waiting.saturating_sub(count as u64));
+        let (Ok(_) | Err(_)) =
+            self.on_disk.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
     }
 
     pub(crate) fn sending(&self, oldest: Option<SystemTime>) {

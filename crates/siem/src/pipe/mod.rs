@@ -9,10 +9,10 @@ mod sender;
 mod tests;
 mod writer;
 
-use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 use tidegate_core::Clock;
@@ -47,11 +47,21 @@ pub struct PipeOptions {
     pub timeout: Duration,
 }
 
+/// How often a spool is looked for that is not open yet.
+const LOOK: Duration = Duration::from_millis(100);
+
 /// A running delivery.
 #[derive(Debug)]
 pub struct Pipe {
     shared: Arc<Shared>,
-    tasks: Mutex<Vec<JoinHandle<()>>>,
+    tasks: Mutex<Tasks>,
+}
+
+#[derive(Debug, Default)]
+struct Tasks {
+    /// With what tells it to leave the rest to another.
+    sender: Option<(watch::Sender<bool>, JoinHandle<()>)>,
+    writer: Option<JoinHandle<()>>,
 }
 
 /// What a pipe's tasks share with those who use it.
@@ -60,64 +70,121 @@ pub(crate) struct Shared {
     name: Arc<str>,
     kind: &'static str,
     queue: Queue,
-    spool: Option<Arc<Spool>>,
+    place: Option<Place>,
     stats: Stats,
     reopen: AtomicBool,
     /// Whether all is to be sent now, without pauses.
     ending: watch::Sender<bool>,
     notices: mpsc::Sender<Notice>,
     clock: Clock,
+    /// What is told of sending, of writing to the spool, and of refused records.
+    sending: Mutex<Told>,
+    writing: Mutex<Told>,
+    refused: Mutex<Told>,
+}
+
+/// Where the spool is, once it could be opened.
+#[derive(Debug)]
+struct Place {
+    path: PathBuf,
+    max: AtomicU64,
+    opened: OnceLock<Arc<Spool>>,
+}
+
+/// What the world was told, so that it is not told with every attempt.
+#[derive(Debug, Default)]
+struct Told {
+    at: Option<Instant>,
+    /// Whether the world thinks that it fails.
+    fails: bool,
+}
+
+/// What fails and recovers again and again is told of at most this often.
+const TELL_EVERY: Duration = Duration::from_secs(60);
+
+impl Told {
+    /// It fails: whether that is to be told.
+    fn fails(&mut self, now: Instant) -> bool {
+        let lately = |at: Instant| now.saturating_duration_since(at) < TELL_EVERY;
+        if self.fails || self.at.is_some_and(lately) {
+            return false;
+        }
+        *self = Self { at: Some(now), fails: true };
+        true
+    }
+
+    /// It works: whether that is to be told.
+    fn works(&mut self) -> bool {
+        std::mem::take(&mut self.fails)
+    }
 }
 
 impl Pipe {
-    /// Starts to deliver, with a spool if one is given. What the pipe has to tell goes to
-    /// `notices`. `origin` must be random: it tells the records from those of all other queues.
-    /// Call it inside a runtime.
-    ///
-    /// # Errors
-    /// The spool cannot be opened.
+    /// Starts to deliver, with a spool if one is given; until that can be opened, records wait in
+    /// memory. What the pipe has to tell goes to `notices`. `origin` must be random: it tells the
+    /// records from those of all other queues. Call it inside a runtime.
+    #[must_use]
     pub fn start(
         options: &PipeOptions,
         origin: u64,
         spool: Option<(&Path, u64)>,
         sink: Box<dyn Deliver>,
         (notices, clock): (mpsc::Sender<Notice>, Clock),
-    ) -> std::io::Result<Self> {
-        let open = |(path, max)| Spool::open(path, max, origin, clock.clone()).map(Arc::new);
+    ) -> Self {
+        let place = spool.map(|(path, max)| Place {
+            path: path.to_owned(),
+            max: AtomicU64::new(max),
+            opened: OnceLock::new(),
+        });
         let shared = Arc::new(Shared {
             name: Arc::clone(&options.name),
             kind: options.kind,
             queue: Queue::new(origin, options.queue),
-            spool: spool.map(open).transpose()?,
+            place,
             stats: Stats::default(),
             reopen: AtomicBool::new(false),
             ending: watch::Sender::new(false),
             notices,
             clock,
+            sending: Mutex::default(),
+            writing: Mutex::default(),
+            refused: Mutex::default(),
         });
         let pipe = Self { shared, tasks: Mutex::default() };
-        if let Some(spool) = &pipe.shared.spool {
-            let writer = writer::run(Arc::clone(&pipe.shared), Arc::clone(spool), options.retry);
-            pipe.tasks.lock().push(tokio::spawn(writer));
+        if pipe.shared.place.is_some() {
+            let writer = writer::run(Arc::clone(&pipe.shared), options.retry);
+            pipe.tasks.lock().writer = Some(tokio::spawn(writer));
         }
         pipe.send_with(options, sink);
-        Ok(pipe)
+        pipe
     }
 
     fn send_with(&self, options: &PipeOptions, sink: Box<dyn Deliver>) {
         let sender = Sender::new(Arc::clone(&self.shared), options.clone(), sink);
-        self.tasks.lock().insert(0, tokio::spawn(sender.run()));
+        let mut tasks = self.tasks.lock();
+        let before = tasks.sender.take();
+        let (replace, replaced) = watch::channel(false);
+        let task = tokio::spawn(async move {
+            if let Some((replace, before)) = before {
+                replace.send_replace(true);
+                // However it ended: what it did not note is sent again.
+                let (Ok(()) | Err(_)) = before.await;
+            }
+            sender.run(replaced).await;
+        });
+        tasks.sender = Some((replace, task));
     }
 
     /// Goes on with other options and another receiver; nothing that waits is lost. What is just
     /// being sent may be sent to both.
     pub fn change(&self, options: &PipeOptions, spool_max: Option<u64>, sink: Box<dyn Deliver>) {
         self.shared.queue.set_limit(options.queue);
-        if let (Some(spool), Some(max)) = (&self.shared.spool, spool_max) {
-            spool.set_max(max);
+        if let (Some(place), Some(max)) = (&self.shared.place, spool_max) {
+            place.max.store(max, Ordering::Relaxed);
+            if let Some(spool) = place.opened.get() {
+                spool.set_max(max);
+            }
         }
-        let before = self.tasks.lock().remove(0);
-        before.abort();
         self.send_with(options, sink);
     }
 
@@ -151,13 +218,39 @@ impl Pipe {
         self.shared.sample(now)
     }
 
+    /// Takes nothing more, sends what waits with the usual pauses, and ends.
+    pub async fn drain(&self) {
+        let shared = &self.shared;
+        shared.queue.close();
+        let spool = || shared.place.as_ref().and_then(|place| place.opened.get());
+        if let Some(spool) = spool() {
+            spool.wake();
+        }
+        let (replace, sender) = self.tasks.lock().sender.take().unzip();
+        let writer = self.tasks.lock().writer.take();
+        for task in writer.into_iter().chain(sender) {
+            // A task that ends in whatever way has ended.
+            let (Ok(()) | Err(_)) = task.await;
+        }
+        drop(replace);
+        if let Some(spool) = spool() {
+            spool.leave();
+        }
+    }
+
+    /// Has a [`Pipe::drain`] make no more pauses.
+    pub fn hurry(&self) {
+        self.shared.ending.send_replace(true);
+    }
+
     /// Sends what waits, and ends; after `within` it gives up. What is left in memory then is
     /// dropped and counted, what is in the spool stays there.
     pub async fn finish(&self, within: Duration, why: Dropped) {
         let shared = &self.shared;
         shared.queue.close();
         shared.ending.send_replace(true);
-        let mut tasks = std::mem::take(&mut *self.tasks.lock());
+        let (replace, sender) = self.tasks.lock().sender.take().unzip();
+        let mut tasks: Vec<_> = self.tasks.lock().writer.take().into_iter().chain(sender).collect();
         let ended = timeout(within, async {
             for task in &mut tasks {
                 // A task that ends in whatever way has ended.
@@ -167,6 +260,7 @@ impl Pipe {
         if ended.await.is_err() {
             tasks.iter().for_each(JoinHandle::abort);
         }
+        drop(replace);
         let left = shared.queue.len();
         if left > 0 {
             shared.stats.dropped(why, left);
@@ -181,7 +275,7 @@ impl Pipe {
                 "a sink ended before all was sent"
             );
         }
-        if let Some(spool) = &shared.spool {
+        if let Some(spool) = shared.place.as_ref().and_then(|place| place.opened.get()) {
             spool.leave();
         }
     }
@@ -189,7 +283,9 @@ impl Pipe {
 
 impl Drop for Pipe {
     fn drop(&mut self) {
-        self.tasks.lock().iter().for_each(JoinHandle::abort);
+        let tasks = self.tasks.lock();
+        tasks.writer.iter().for_each(JoinHandle::abort);
+        tasks.sender.iter().for_each(|(_, sender)| sender.abort());
     }
 }
 
@@ -222,9 +318,54 @@ impl Shared {
             kind: self.kind,
             waiting: sample.waiting + self.queue.len() as u64,
             queue_bytes: self.queue.used() as u64,
-            spool_bytes: self.spool.as_ref().map(|spool| spool.bytes()),
+            spool_bytes: self.place.as_ref().map(|place| match place.opened.get() {
+                Some(spool) => spool.bytes(),
+                None => 0,
+            }),
             lag: oldest.map_or(Duration::ZERO, |t| now.duration_since(t).unwrap_or_default()),
             ..sample
+        }
+    }
+
+    /// The spool, once it is open; `None` if all ends before.
+    async fn opened(&self) -> Option<Arc<Spool>> {
+        let place = self.place.as_ref()?;
+        loop {
+            if let Some(spool) = place.opened.get() {
+                return Some(Arc::clone(spool));
+            }
+            if self.is_ending() {
+                return None;
+            }
+            self.pause(LOOK).await;
+        }
+    }
+
+    /// Notes that an attempt failed, and tells it unless that was told.
+    fn fails(&self, why: &str) {
+        self.stats.failing.store(true, Ordering::Relaxed);
+        if self.sending.lock().fails(self.clock.now()) {
+            let summary = format!("the sink {} does not take what it is sent", self.name);
+            self.tell(NoticeKind::SinkFailing, summary, Some(why));
+        } else {
+            tracing::debug!(sink = &*self.name, why, "a sink fails");
+        }
+    }
+
+    /// Notes that an attempt succeeded.
+    fn works(&self) {
+        self.stats.failing.store(false, Ordering::Relaxed);
+        if self.sending.lock().works() {
+            let summary = format!("the sink {} takes what it is sent again", self.name);
+            self.tell(NoticeKind::SinkRecovered, summary, None);
+        }
+    }
+
+    /// Tells that the spool cannot be written, unless that was told.
+    fn cannot_write(&self, why: &str) {
+        if self.writing.lock().fails(self.clock.now()) {
+            let summary = format!("the spool of the sink {} cannot be written", self.name);
+            self.tell(NoticeKind::SinkFailing, summary, Some(why));
         }
     }
 

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use tidegate_core::notice::NoticeKind;
+use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::{PipeOptions, Shared};
 use crate::backoff::Backoff;
-use crate::deliver::{Deliver, DeliverError, Then};
+use crate::deliver::{Deliver, DeliverError, Delivered, Then};
 use crate::record::Record;
 use crate::spool::{Batch, Spool};
 use crate::stats::{Dropped, Stats};
@@ -19,14 +19,21 @@ use crate::stats::{Dropped, Stats};
 /// How often a spool is searched for what a process left that has ended.
 const ADOPT_EVERY: Duration = Duration::from_secs(2);
 
-/// A sink that keeps failing and recovering is told of at most this often.
-const TELL_EVERY: Duration = Duration::from_secs(60);
-
 /// A receiver cannot have us wait longer than this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 /// The pause after a failure when all is to end.
 const LAST_PAUSE: Duration = Duration::from_millis(200);
+
+/// So many records in a row that a receiver refuses are not the records' fault, but the
+/// receiver's or the configuration's: from then on each is tried again before it is dropped.
+const SUSPICIOUS: u32 = 3;
+
+/// So often a record is tried while all are refused.
+const TRIES: u32 = 8;
+
+/// A batch that failed so often is halved: a record in it may be what breaks the connection.
+const HALVE_AFTER: u32 = 5;
 
 /// The task's own state.
 pub(super) struct Sender {
@@ -35,9 +42,8 @@ pub(super) struct Sender {
     sink: Box<dyn Deliver>,
     backoff: Backoff,
     adopted_at: Instant,
-    told_at: Option<Instant>,
-    /// Whether the world thinks that it fails.
-    told: bool,
+    /// Records that were refused since one was taken.
+    refused_in_row: u32,
 }
 
 /// Where records come from.
@@ -46,19 +52,27 @@ enum Taken {
     Disk(Batch),
 }
 
+/// Records that are sent together, and how often that failed.
+struct Part {
+    records: Vec<Record>,
+    failures: u32,
+}
+
 impl Sender {
     pub(super) fn new(shared: Arc<Shared>, options: PipeOptions, sink: Box<dyn Deliver>) -> Self {
         let backoff = Backoff::new(options.retry.0, options.retry.1, shared.queue.origin());
         let adopted_at = shared.clock.now();
-        Self { shared, options, sink, backoff, adopted_at, told_at: None, told: false }
+        Self { shared, options, sink, backoff, adopted_at, refused_in_row: 0 }
     }
 
-    /// Sends until nothing is left and nothing more comes.
-    pub(super) async fn run(mut self) {
+    /// Sends until nothing is left and nothing more comes, or until it is replaced: then what is
+    /// just being sent is left to the next.
+    pub(super) async fn run(mut self, mut replaced: watch::Receiver<bool>) {
         loop {
-            let taken = match self.shared.spool.clone() {
-                None => self.from_memory().await.map(Taken::Memory),
-                Some(spool) => self.from_disk(&spool).await.map(Taken::Disk),
+            let taken = tokio::select! {
+                biased;
+                _ = replaced.wait_for(|replaced| *replaced) => return,
+                taken = self.next() => taken,
             };
             let Some(taken) = taken else { return };
             let (records, count) = match &taken {
@@ -66,13 +80,25 @@ impl Sender {
                 Taken::Disk(batch) => (batch.records.clone(), batch.records.len()),
             };
             self.shared.stats.sending(records.first().map(|record| record.time));
-            let refused = self.send(records).await;
+            let refused = tokio::select! {
+                biased;
+                _ = replaced.wait_for(|replaced| *replaced) => return,
+                refused = self.send(records) => refused,
+            };
             self.done(taken, count, refused).await;
             self.shared.stats.sending(None);
         }
     }
 
-    async fn from_memory(&self) -> Option<Vec<Record>> {
+    async fn next(&mut self) -> Option<Taken> {
+        if self.shared.place.is_none() {
+            return self.next_in_memory().await.map(Taken::Memory);
+        }
+        let spool = self.shared.opened().await?;
+        self.next_on_disk(&spool).await.map(Taken::Disk)
+    }
+
+    async fn next_in_memory(&self) -> Option<Vec<Record>> {
         let (queue, options) = (&self.shared.queue, &self.options);
         if !queue.wait().await {
             return None;
@@ -86,43 +112,46 @@ impl Sender {
         Some(queue.peek(options.batch))
     }
 
-    async fn from_disk(&mut self, spool: &Arc<Spool>) -> Option<Batch> {
+    async fn next_on_disk(&mut self, spool: &Arc<Spool>) -> Option<Batch> {
         let mut waited = false;
         loop {
-            let now = self.shared.clock.now();
-            let adopt = now.saturating_duration_since(self.adopted_at) >= ADOPT_EVERY;
-            if adopt {
-                self.adopted_at = now;
-            }
-            let (from, limits) = (Arc::clone(spool), self.options.batch);
-            let read = spawn_blocking(move || {
-                if adopt {
-                    from.adopt()?;
-                }
-                from.peek(limits)
-            });
             // Asked before reading, so that nothing is written between the answers.
-            let last = self.shared.is_ending() && self.shared.queue.is_empty();
-            match read.await {
-                Ok(Ok(Some(batch)))
-                    if waited && batch.records.len() < self.options.batch.records =>
-                {
+            let last = self.shared.queue.is_closed() && self.shared.queue.is_empty();
+            match self.read(spool).await? {
+                Ok(Some(batch)) if waited && batch.records.len() < self.options.batch.records => {
                     waited = false;
                     drop(batch);
                     self.shared.pause(self.options.wait).await;
                 }
-                Ok(Ok(Some(batch))) => return Some(batch),
-                Ok(Ok(None)) if last => return None,
-                Ok(Ok(None)) => {
+                Ok(Some(batch)) => return Some(batch),
+                Ok(None) if last => return None,
+                Ok(None) => {
                     let (Ok(()) | Err(_)) = timeout(ADOPT_EVERY, spool.arrived()).await;
                     waited = true;
                 }
-                Ok(Err(error)) => {
+                Err(error) => {
                     self.failed(&format!("the spool cannot be read: {error}"), None).await;
                 }
-                Err(_ended) => return None,
             }
         }
+    }
+
+    /// Reads the next batch, after a look for what others left, if that is due; `None` if the
+    /// process ends.
+    async fn read(&mut self, spool: &Arc<Spool>) -> Option<std::io::Result<Option<Batch>>> {
+        let now = self.shared.clock.now();
+        let adopt = now.saturating_duration_since(self.adopted_at) >= ADOPT_EVERY;
+        if adopt {
+            self.adopted_at = now;
+        }
+        let (spool, limits) = (Arc::clone(spool), self.options.batch);
+        let read = spawn_blocking(move || {
+            if adopt {
+                spool.adopt()?;
+            }
+            spool.peek(limits)
+        });
+        read.await.ok()
     }
 
     async fn done(&self, taken: Taken, count: usize, refused: usize) {
@@ -133,14 +162,14 @@ impl Sender {
             Taken::Memory(_) => return self.shared.queue.done(count),
             Taken::Disk(batch) => batch,
         };
-        let Some(spool) = self.shared.spool.clone() else { return };
+        let Some(spool) = self.shared.opened().await else { return };
         let damaged = usize::try_from(batch.damaged).unwrap_or(usize::MAX);
         if damaged > 0 {
             tracing::warn!(sink = &*self.options.name, damaged, "records of a spool are damaged");
             stats.dropped(Dropped::Damaged, damaged);
         }
         if spool.is_own(&batch) {
-            stats.on_disk.fetch_sub((count + damaged) as u64, Ordering::Relaxed);
+            stats.left_disk(count + damaged);
         } else {
             Stats::add(&stats.recovered, count + damaged);
         }
@@ -154,66 +183,97 @@ impl Sender {
     /// Sends records until each is taken or refused; returns how many were refused.
     async fn send(&mut self, records: Vec<Record>) -> usize {
         let mut refused = 0;
-        let mut parts = VecDeque::from([records]);
-        while let Some(mut part) = parts.pop_front() {
-            if part.is_empty() {
+        let mut parts = VecDeque::from([Part { records, failures: 0 }]);
+        while let Some(part) = parts.pop_front() {
+            if part.records.is_empty() {
                 continue;
             }
             if self.shared.reopen.swap(false, Ordering::Relaxed) {
                 self.sink.reopen();
             }
-            let attempt = timeout(self.options.timeout, self.sink.deliver(&part)).await;
+            let attempt = timeout(self.options.timeout, self.sink.deliver(&part.records)).await;
             match attempt.unwrap_or_else(|_elapsed| Err(DeliverError::again("no answer in time"))) {
-                Ok(delivered) => {
-                    refused += delivered.refused.len();
-                    let why = delivered.why.as_deref().unwrap_or("no reason is given");
-                    if !delivered.refused.is_empty() {
-                        self.refused(delivered.refused.len(), why);
-                    }
-                    if delivered.again.is_empty() {
-                        self.succeeded();
-                    } else {
-                        self.failed(why, None).await;
-                        let again = |index: &usize| part.get(*index).cloned();
-                        parts.push_front(delivered.again.iter().filter_map(again).collect());
-                    }
-                }
-                Err(DeliverError { message, then: Then::Split }) if part.len() == 1 => {
-                    refused += 1;
-                    self.refused(1, &message);
-                }
-                Err(DeliverError { then: Then::Split, .. }) => {
-                    let rest = part.split_off(part.len() / 2);
-                    parts.push_front(rest);
-                    parts.push_front(part);
-                }
-                Err(DeliverError { message, then: Then::Again(after) }) => {
-                    self.failed(&message, after).await;
-                    parts.push_front(part);
-                }
+                Ok(delivered) => refused += self.delivered(part, delivered, &mut parts).await,
+                Err(error) => refused += self.undelivered(part, error, &mut parts).await,
             }
         }
         refused
     }
 
-    fn refused(&self, count: usize, why: &str) {
-        tracing::warn!(sink = &*self.options.name, count, why, "a receiver refuses records");
+    /// After an answer; returns how many records are given up.
+    async fn delivered(
+        &mut self,
+        part: Part,
+        delivered: Delivered,
+        parts: &mut VecDeque<Part>,
+    ) -> usize {
+        let why = delivered.why.as_deref().unwrap_or("no reason is given");
+        let Part { records, failures } = part;
+        let refused = delivered.refused.len();
+        if refused > 0 && refused == records.len() && failures + 1 < TRIES {
+            // All of a batch: that is hardly the records' fault.
+            self.failed(why, None).await;
+            parts.push_front(Part { records, failures: failures + 1 });
+            return 0;
+        }
+        self.tell_refused(refused, why);
+        if delivered.again.is_empty() {
+            self.succeeded();
+            return refused;
+        }
+        let progress = delivered.again.len() < records.len();
+        let again = delivered.again.iter().filter_map(|index| records.get(*index).cloned());
+        let again = again.collect();
+        self.failed(why, None).await;
+        let failures = if progress { 0 } else { failures + 1 };
+        parts.push_front(Part { records: again, failures });
+        refused
+    }
+
+    /// After a failure; returns how many records are given up.
+    async fn undelivered(
+        &mut self,
+        part: Part,
+        error: DeliverError,
+        parts: &mut VecDeque<Part>,
+    ) -> usize {
+        let Part { records, failures } = part;
+        let alone = records.len() == 1;
+        match error.then {
+            Then::Split if alone && (self.refused_in_row < SUSPICIOUS || failures + 1 >= TRIES) => {
+                self.refused_in_row = self.refused_in_row.saturating_add(1);
+                self.tell_refused(1, &error.message);
+                return 1;
+            }
+            Then::Split if alone => {
+                self.failed(&error.message, None).await;
+                parts.push_front(Part { records, failures: failures + 1 });
+            }
+            Then::Split => halve(records, 0, parts),
+            Then::Again(after) => {
+                self.failed(&error.message, after).await;
+                if !alone && failures + 1 >= HALVE_AFTER {
+                    halve(records, failures, parts);
+                } else {
+                    parts.push_front(Part { records, failures: failures + 1 });
+                }
+            }
+        }
+        0
+    }
+
+    fn tell_refused(&self, count: usize, why: &str) {
+        if count > 0 && self.shared.refused.lock().fails(self.shared.clock.now()) {
+            tracing::warn!(sink = &*self.options.name, count, why, "a receiver refuses records");
+            self.shared.refused.lock().works();
+        }
     }
 
     /// Counts and tells a failure, and waits before the next attempt.
     async fn failed(&mut self, why: &str, after: Option<Duration>) {
         let shared = &self.shared;
         Stats::add(&shared.stats.failures, 1);
-        shared.stats.failing.store(true, Ordering::Relaxed);
-        let now = shared.clock.now();
-        let lately = |at: Instant| now.saturating_duration_since(at) < TELL_EVERY;
-        if !self.told && !self.told_at.is_some_and(lately) {
-            (self.told, self.told_at) = (true, Some(now));
-            let summary = format!("the sink {} does not take what it is sent", shared.name);
-            shared.tell(NoticeKind::SinkFailing, summary, Some(why));
-        } else {
-            tracing::debug!(sink = &*shared.name, why, "a sink fails");
-        }
+        shared.fails(why);
         let pause = self.backoff.failed().max(after.unwrap_or_default()).min(LONGEST_PAUSE);
         if shared.is_ending() {
             tokio::time::sleep(pause.min(LAST_PAUSE)).await;
@@ -224,10 +284,13 @@ impl Sender {
 
     fn succeeded(&mut self) {
         self.backoff.succeeded();
-        self.shared.stats.failing.store(false, Ordering::Relaxed);
-        if std::mem::take(&mut self.told) {
-            let summary = format!("the sink {} takes what it is sent again", self.shared.name);
-            self.shared.tell(NoticeKind::SinkRecovered, summary, None);
-        }
+        self.refused_in_row = 0;
+        self.shared.works();
     }
+}
+
+fn halve(mut records: Vec<Record>, failures: u32, parts: &mut VecDeque<Part>) {
+    let rest = records.split_off(records.len() / 2);
+    parts.push_front(Part { records: rest, failures });
+    parts.push_front(Part { records, failures });
 }

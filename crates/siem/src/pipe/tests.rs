@@ -57,7 +57,7 @@ fn rig(
     let taken = Arc::new(Mutex::new(Vec::new()));
     let sink = Scripted { script: Box::new(script), taken: Arc::clone(&taken) };
     let rest = (tell, Clock::System);
-    let pipe = Pipe::start(&options(), 7, spool, Box::new(sink), rest).unwrap();
+    let pipe = Pipe::start(&options(), 7, spool, Box::new(sink), rest);
     Rig { pipe, taken, notices }
 }
 
@@ -184,7 +184,7 @@ async fn a_spool_keeps_what_a_dead_receiver_did_not_take() {
     let taken = Arc::new(Mutex::new(Vec::new()));
     let sink = Scripted { script: Box::new(|_| Ok(Delivered::all())), taken: Arc::clone(&taken) };
     let rest = (tell, Clock::System);
-    let pipe = Pipe::start(&options(), 8, spool, Box::new(sink), rest).unwrap();
+    let pipe = Pipe::start(&options(), 8, spool, Box::new(sink), rest);
     pipe.finish(Duration::from_secs(10), Dropped::Stopped).await;
     let keys: Vec<_> =
         taken.lock().iter().map(|record| (record.key.origin, record.key.sequence)).collect();
@@ -192,4 +192,28 @@ async fn a_spool_keeps_what_a_dead_receiver_did_not_take() {
     let sample = pipe.sample(SystemTime::UNIX_EPOCH);
     assert_eq!((sample.recovered, sample.sent, sample.waiting), (500, 500, 0));
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn a_receiver_that_refuses_everything_is_not_fed_at_full_speed() {
+    let mut rig = rig(None, |_batch| Err(DeliverError::split("unknown tenant")));
+    rig.offer(200);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let sample = rig.pipe.sample(SystemTime::UNIX_EPOCH);
+    assert!(dropped(&sample, Dropped::Refused) < 50 && sample.failing, "{sample:?}");
+    assert_eq!(rig.notices.recv().await.unwrap().kind, NoticeKind::SinkFailing);
+}
+
+#[tokio::test]
+async fn a_spool_that_cannot_be_opened_is_tried_again_and_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("spool");
+    std::fs::write(&path, "a file").unwrap();
+    let mut rig = rig(Some((&path, 1 << 20)), |_batch| Ok(Delivered::all()));
+    rig.offer(50);
+    assert_eq!(rig.notices.recv().await.unwrap().kind, NoticeKind::SinkFailing);
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(rig.notices.recv().await.unwrap().kind, NoticeKind::SinkRecovered);
+    let sample = rig.finish().await;
+    assert_eq!((sample.taken, sample.sent), (50, 50));
 }

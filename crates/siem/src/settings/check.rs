@@ -5,9 +5,9 @@ use std::path::Path;
 
 use tidegate_core::notice::NoticeKind;
 use tidegate_core::units::ByteSize;
-use tidegate_core::{Reason, SettingsError};
+use tidegate_core::{Reason, Secret, SettingsError};
 
-use super::{EventsSettings, Kind, SinkSettings, WebhookBody};
+use super::{EventsSettings, FileSettings, KafkaSettings, Kind, SinkSettings, WebhookBody};
 use crate::address::{self, Address};
 
 /// Notes what is wrong with the settings of all sinks, apart from the files that they name; paths
@@ -125,50 +125,34 @@ impl Kind {
             Self::Elastic(elastic) => {
                 http(&elastic.url, elastic.insecure_http, "elastic", errors);
                 name(&elastic.index, &["elastic", "index"], errors);
-                pair(elastic.user.is_some(), elastic.password.is_some(), "elastic", errors);
+                pair(elastic.user.as_ref(), elastic.password.as_ref(), "elastic", errors);
                 if elastic.api_key.is_some() && elastic.user.is_some() {
                     let hint = "leave one out";
                     errors.add(&["elastic", "api_key"], "there is a user already", hint);
                 }
             }
-            Self::File(file) => {
-                if file.path.is_dir() || file.path.as_os_str().is_empty() {
-                    errors.add(&["file", "path"], "this is no file", "");
-                }
-                let size = file.rotate.as_ref().map(|rotate| rotate.size);
-                if size.is_some_and(|size| size < ByteSize::kib(64)) {
-                    errors.add(&["file", "rotate", "size"], "write at least 64KiB", "write 100MiB");
-                }
-            }
-            Self::Kafka(kafka) => {
-                if kafka.brokers.is_empty() {
-                    errors.add(&["kafka", "brokers"], "there is no broker", "write host:9092");
-                }
-                for (index, broker) in kafka.brokers.iter().enumerate() {
-                    if address::host_and_port(broker).is_none() {
-                        let path = ["kafka", "brokers", &index.to_string()];
-                        errors.add(&path, format!("`{broker}` is no broker"), "write host:9092");
-                    }
-                }
-                name(&kafka.topic, &["kafka", "topic"], errors);
-                pair(kafka.user.is_some(), kafka.password.is_some(), "kafka", errors);
-            }
+            Self::File(file) => check_file(file, errors),
+            Self::Kafka(kafka) => check_kafka(kafka, errors),
             Self::Loki(loki) => {
                 http(&loki.url, loki.insecure_http, "loki", errors);
-                pair(loki.user.is_some(), loki.password.is_some(), "loki", errors);
+                pair(loki.user.as_ref(), loki.password.as_ref(), "loki", errors);
                 labels(&loki.labels, errors);
             }
             Self::Nats(nats) => {
-                other(&nats.url, &["nats", "tls"], "nats", errors);
+                let given = nats.token.is_some() || nats.password.is_some();
+                let secret = given || nats.credentials.is_some();
+                let clear = secret && !nats.insecure_plaintext;
+                other(&nats.url, &["nats", "tls"], ("nats", clear), errors);
                 name(&nats.subject, &["nats", "subject"], errors);
-                pair(nats.user.is_some(), nats.password.is_some(), "nats", errors);
+                pair(nats.user.as_ref(), nats.password.as_ref(), "nats", errors);
             }
             Self::Otlp(otlp) => {
                 http(&otlp.url, otlp.insecure_http, "otlp", errors);
                 headers(&otlp.headers, "otlp", errors);
             }
             Self::Redis(redis) => {
-                other(&redis.url, &["redis", "rediss"], "redis", errors);
+                let clear = redis.password.is_some() && !redis.insecure_plaintext;
+                other(&redis.url, &["redis", "rediss"], ("redis", clear), errors);
                 name(&redis.stream, &["redis", "stream"], errors);
                 if redis.user.is_some() && redis.password.is_none() {
                     errors.add(&["redis", "user"], "a user needs a `password`", "");
@@ -178,16 +162,72 @@ impl Kind {
                 http(&splunk.url, splunk.insecure_http, "splunk_hec", errors);
             }
             Self::Stdout => {}
-            Self::Syslog(syslog) => {
-                syslog_address(syslog, errors);
-            }
+            Self::Syslog(syslog) => syslog_address(syslog, errors),
             Self::Webhook(webhook) => {
                 http(&webhook.url, webhook.insecure_http, "webhook", errors);
                 headers(&webhook.headers, "webhook", errors);
             }
         }
+        self.check_files(errors);
+    }
+
+    /// Certificates of an address without TLS would be ignored.
+    fn check_files(&self, errors: &mut Errors) {
+        let url = match self {
+            Self::Elastic(elastic) => &elastic.url,
+            Self::Loki(loki) => &loki.url,
+            Self::Nats(nats) => &nats.url,
+            Self::Otlp(otlp) => &otlp.url,
+            Self::Redis(redis) => &redis.url,
+            Self::SplunkHec(splunk) => &splunk.url,
+            Self::Webhook(webhook) => &webhook.url,
+            Self::File(_) | Self::Kafka(_) | Self::Stdout | Self::Syslog(_) => return,
+        };
+        let clear = ["http://", "nats://", "redis://"].iter().any(|scheme| url.starts_with(scheme));
+        if clear && self.tls_files().iter().any(Option::is_some) {
+            errors.add(&[self.name(), "url"], "certificates are of no use without TLS", "");
+        }
     }
 }
+
+fn check_file(file: &FileSettings, errors: &mut Errors) {
+    if file.path.is_dir() || file.path.as_os_str().is_empty() {
+        errors.add(&["file", "path"], "this is no file", "");
+    }
+    let size = file.rotate.as_ref().map(|rotate| rotate.size);
+    if size.is_some_and(|size| size < ByteSize::kib(64)) {
+        errors.add(&["file", "rotate", "size"], "write at least 64KiB", "write 100MiB");
+    }
+}
+
+fn check_kafka(kafka: &KafkaSettings, errors: &mut Errors) {
+    if kafka.brokers.is_empty() {
+        errors.add(&["kafka", "brokers"], "there is no broker", "write host:9092");
+    }
+    let mut here = true;
+    for (index, broker) in kafka.brokers.iter().enumerate() {
+        match address::host_and_port(broker) {
+            Some((host, _port)) => here &= address::is_here(host),
+            None => {
+                let path = ["kafka", "brokers", &index.to_string()];
+                errors.add(&path, format!("`{broker}` is no broker"), "write host:9092");
+            }
+        }
+    }
+    name(&kafka.topic, &["kafka", "topic"], errors);
+    pair(kafka.user.as_ref(), kafka.password.as_ref(), "kafka", errors);
+    let clear = kafka.tls.is_none() && !here && !kafka.insecure_plaintext;
+    if clear && kafka.password.is_some() {
+        errors.add(
+            &["kafka", "password"],
+            IN_CLEAR,
+            "add `tls: {}`, or `insecure_plaintext: true`",
+        );
+    }
+}
+
+/// What is wrong with a password over a connection without TLS.
+const IN_CLEAR: &str = "what is sent without TLS can be read by others";
 
 fn syslog_address(syslog: &super::SyslogSettings, errors: &mut Errors) {
     let path = ["syslog", "address"];
@@ -221,17 +261,26 @@ fn http(url: &str, insecure: bool, kind: &str, errors: &mut Errors) {
         Err(message) => errors.add(&[kind, "url"], message, "write https://host/path"),
         Ok(address) if address.scheme == "http" && !address.is_here() && !insecure => errors.add(
             &[kind, "url"],
-            "what is sent without TLS can be read by others",
+            IN_CLEAR,
             "use https; if plain HTTP is meant, add `insecure_http: true`",
         ),
         Ok(_) => {}
     }
 }
 
-fn other(url: &str, schemes: &[&str], kind: &str, errors: &mut Errors) {
-    if let Err(message) = Address::parse(url, schemes) {
-        let hint = format!("write it as {}://host:port", schemes.join(":// or "));
-        errors.add(&[kind, "url"], message, &hint);
+/// An address with a scheme for TLS and one without; `clear` says whether that one will not do.
+fn other(url: &str, schemes: &[&str; 2], (kind, clear): (&str, bool), errors: &mut Errors) {
+    let [plain, tls] = schemes;
+    match Address::parse(url, schemes) {
+        Err(message) => {
+            let hint = format!("write it as {plain}://host:port or {tls}://host:port");
+            errors.add(&[kind, "url"], message, &hint);
+        }
+        Ok(address) if clear && address.scheme == *plain && !address.is_here() => {
+            let hint = format!("write {tls}://, or add `insecure_plaintext: true`");
+            errors.add(&[kind, "url"], IN_CLEAR, &hint);
+        }
+        Ok(_) => {}
     }
 }
 
@@ -242,10 +291,10 @@ fn name(text: &str, path: &[&str], errors: &mut Errors) {
     }
 }
 
-fn pair(user: bool, password: bool, kind: &str, errors: &mut Errors) {
+fn pair(user: Option<&String>, password: Option<&Secret>, kind: &str, errors: &mut Errors) {
     match (user, password) {
-        (true, false) => errors.add(&[kind, "user"], "a user needs a `password`", ""),
-        (false, true) => errors.add(&[kind, "password"], "a password needs a `user`", ""),
+        (Some(_), None) => errors.add(&[kind, "user"], "a user needs a `password`", ""),
+        (None, Some(_)) => errors.add(&[kind, "password"], "a password needs a `user`", ""),
         _ => {}
     }
 }

@@ -269,6 +269,9 @@ pub struct KafkaSettings {
     pub user: Option<String>,
     /// The user's password, as `${env:NAME}` or `${file:path}`. A reload applies it.
     pub password: Option<Secret>,
+    /// Send credentials without TLS, to other machines than this one too. Default: false.
+    #[serde(default)]
+    pub insecure_plaintext: bool,
 }
 
 /// Whom to trust, and who we are.
@@ -307,6 +310,9 @@ pub struct NatsSettings {
     pub cert: Option<PathBuf>,
     /// PEM file of its private key. A reload applies it.
     pub key: Option<PathBuf>,
+    /// Send credentials without TLS, to other machines than this one too. Default: false.
+    #[serde(default)]
+    pub insecure_plaintext: bool,
 }
 
 /// A stream of Redis or Valkey.
@@ -331,6 +337,9 @@ pub struct RedisSettings {
     pub cert: Option<PathBuf>,
     /// PEM file of its private key. A reload applies it.
     pub key: Option<PathBuf>,
+    /// Send credentials without TLS, to other machines than this one too. Default: false.
+    #[serde(default)]
+    pub insecure_plaintext: bool,
 }
 
 fn hundred_mib() -> ByteSize {

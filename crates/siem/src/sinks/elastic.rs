@@ -24,9 +24,11 @@ pub(super) fn new(settings: &ElasticSettings, http: impl Fn(String) -> Http) -> 
     if let (Some(user), Some(password)) = (&settings.user, &settings.password) {
         put_basic(&mut headers, user, password);
     }
-    let mut url = below(&settings.url, &format!("/{}/_bulk", settings.index));
+    // What is not looked at need not be sent.
+    let path = "_bulk?filter_path=errors,items.*.status,items.*.error";
+    let mut url = below(&settings.url, &format!("/{}/{path}", settings.index));
     if let Some(pipeline) = &settings.pipeline {
-        url += "?pipeline=";
+        url += "&pipeline=";
         url += pipeline;
     }
     HttpSink::new(http(url), headers, Elastic)

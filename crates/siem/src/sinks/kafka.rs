@@ -1,5 +1,5 @@
 //! A topic of Kafka. Batches go to its partitions in turn; each record's key is our idempotency
-//! key, so that a compacted topic or a consumer can tell duplicates.
+//! key, so that a consumer can tell duplicates.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use rskafka::client::{ClientBuilder, Credentials, SaslConfig};
 use rskafka::record::Record as KafkaRecord;
 use tokio::time::timeout;
 
-use crate::deliver::{Deliver, DeliverError, Delivered};
+use crate::deliver::{Deliver, DeliverError, Delivered, Then};
 use crate::record::Record;
 use crate::settings::KafkaSettings;
 use crate::tls::TlsMaterial;
@@ -61,8 +61,11 @@ impl Kafka {
         let mut partitions = Vec::new();
         for partition in topic.partitions {
             let handling = UnknownTopicHandling::Error;
-            let client = client.partition_client(&topic.name, partition, handling).await;
-            partitions.push(client.map_err(told)?);
+            match client.partition_client(&topic.name, partition, handling).await {
+                Ok(client) => partitions.push(client),
+                // The others may have a leader.
+                Err(error) => tracing::debug!(partition, %error, "a partition cannot be had"),
+            }
         }
         Ok(partitions)
     }
@@ -76,8 +79,7 @@ impl Deliver for Kafka {
             self.partitions = timeout(self.timeout, self.connect()).await.map_err(late)??;
         }
         let count = self.partitions.len().max(1);
-        self.next = (self.next + 1) % count;
-        let Some(partition) = self.partitions.get(self.next) else {
+        let Some(partition) = self.partitions.get(self.next % count) else {
             return Err(DeliverError::again("the topic has no partition"));
         };
         let records = batch.iter().map(kafka_record).collect();
@@ -88,10 +90,15 @@ impl Deliver for Kafka {
             .map_err(late)
             .and_then(|produced| produced.map_err(|error| judge(&error)))
         {
-            Ok(_offsets) => Ok(Delivered::all()),
+            Ok(_offsets) => {
+                self.next = (self.next + 1) % count;
+                Ok(Delivered::all())
+            }
             Err(error) => {
-                // Leaders may have moved.
-                self.partitions.clear();
+                if error.then != Then::Split {
+                    // Leaders may have moved.
+                    self.partitions.clear();
+                }
                 Err(error)
             }
         }

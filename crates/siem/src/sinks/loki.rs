@@ -15,7 +15,11 @@ pub(super) struct Loki {
     labels: Vec<u8>,
 }
 
-pub(super) fn new(settings: &LokiSettings, http: impl Fn(String) -> Http) -> HttpSink<Loki> {
+pub(super) fn new(
+    settings: &LokiSettings,
+    host: &str,
+    http: impl Fn(String) -> Http,
+) -> HttpSink<Loki> {
     let mut headers = HeaderMap::new();
     if let Some(token) = &settings.token {
         put(&mut headers, header::AUTHORIZATION, &format!("Bearer {}", token.reveal()));
@@ -26,7 +30,10 @@ pub(super) fn new(settings: &LokiSettings, http: impl Fn(String) -> Http) -> Htt
     if let Some(tenant) = &settings.tenant {
         put(&mut headers, HeaderName::from_static("x-scope-orgid"), tenant);
     }
-    let labels = serde_json::to_vec(&settings.labels).unwrap_or_default();
+    // Each node has a stream of its own: in one, the backlog of one would be too old for the others.
+    let mut labels = settings.labels.clone();
+    labels.entry("host".to_owned()).or_insert_with(|| host.to_owned());
+    let labels = serde_json::to_vec(&labels).unwrap_or_default();
     HttpSink::new(http(below(&settings.url, "/loki/api/v1/push")), headers, Loki { labels })
 }
 

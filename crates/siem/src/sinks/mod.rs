@@ -35,7 +35,7 @@ pub(crate) fn make(compiled: &Arc<Compiled>, surroundings: &Surroundings) -> Box
         Kind::Elastic(settings) => Box::new(elastic::new(settings, http)),
         Kind::File(settings) => Box::new(file::Lines::to_file(settings)),
         Kind::Kafka(settings) => Box::new(kafka::Kafka::new(settings, tls, timeout)),
-        Kind::Loki(settings) => Box::new(loki::new(settings, http)),
+        Kind::Loki(settings) => Box::new(loki::new(settings, &node.host, http)),
         Kind::Nats(settings) => {
             let credentials = compiled.credentials.clone();
             Box::new(nats::Nats::new(settings, (tls, credentials), timeout))

@@ -92,6 +92,11 @@ impl Nats {
         }
         for (index, answer) in answers {
             if let Err(error) = answer.await {
+                if is_too_large(&error.to_string()) {
+                    delivered.refused.push(index);
+                    delivered.why.get_or_insert(error.to_string());
+                    continue;
+                }
                 delivered.again.push(index);
                 delivered.why.get_or_insert(error.to_string());
                 if error.kind() == PublishErrorKind::TimedOut {
@@ -102,6 +107,11 @@ impl Nats {
         }
         Ok(delivered)
     }
+}
+
+/// Whether the stream's own limit is meant (STREAM_MESSAGE_EXCEEDS_MAXIMUM).
+fn is_too_large(error: &str) -> bool {
+    error.contains("10054") || error.contains("message size exceeds maximum")
 }
 
 #[async_trait]

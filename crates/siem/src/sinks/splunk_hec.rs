@@ -15,7 +15,6 @@ use crate::settings::SplunkHecSettings;
 pub(super) struct SplunkHec {
     /// The members of the envelope that are the same for each event, with a comma behind each.
     fixed: Vec<u8>,
-    is_json: bool,
 }
 
 /// What the collector answers.
@@ -52,7 +51,7 @@ pub(super) fn new(
     let mut headers = HeaderMap::new();
     put(&mut headers, header::AUTHORIZATION, &format!("Splunk {}", settings.token.reveal()));
     let url = below(&settings.url, "/services/collector/event");
-    HttpSink::new(http(url), headers, SplunkHec { fixed, is_json })
+    HttpSink::new(http(url), headers, SplunkHec { fixed })
 }
 
 impl Preset for SplunkHec {
@@ -75,7 +74,8 @@ impl Preset for SplunkHec {
                 record.severity.name(),
                 record.kind
             );
-            if self.is_json {
+            // By itself: after a change of the format, others may still wait.
+            if record.body.starts_with(b"{") {
                 body.extend_from_slice(&record.body);
             } else {
                 write_json_text(&mut body, &String::from_utf8_lossy(&record.body));

@@ -27,7 +27,11 @@ use crate::tls::TlsMaterial;
 /// So long a connection has to stay open after a batch.
 const CONFIRM: Duration = Duration::from_millis(250);
 
-/// The ports that are usual.
+/// Longer messages are cut over TCP and TLS: receivers close the connection over them, and would
+/// get the same again.
+const LONGEST: usize = 64 << 10;
+
+/// The port that is usual.
 const PORT: u16 = 514;
 
 /// The name of our structured data: 32473 is the number that RFC 5612 keeps for documents.
@@ -90,15 +94,20 @@ impl Syslog {
         Ok(Connection::Stream(Box::new(stream)))
     }
 
-    async fn send(&self, connection: &mut Connection, batch: &[Record]) -> io::Result<()> {
+    /// Sends a batch; an error says how many were sent before.
+    async fn send(
+        &self,
+        connection: &mut Connection,
+        batch: &[Record],
+    ) -> Result<(), (usize, io::Error)> {
         let mut text = String::new();
         match connection {
             Connection::Udp(socket) => {
-                for record in batch {
+                for (sent, record) in batch.iter().enumerate() {
                     text.clear();
                     self.write(&mut text, record);
                     let bytes = cut(&text, self.max_datagram).as_bytes();
-                    socket.send(bytes).await?;
+                    socket.send(bytes).await.map_err(|error| (sent, error))?;
                 }
                 Ok(())
             }
@@ -107,12 +116,14 @@ impl Syslog {
                 for record in batch {
                     text.clear();
                     self.write(&mut text, record);
+                    let text = cut(&text, LONGEST);
                     frames.extend_from_slice(format!("{} ", text.len()).as_bytes());
                     frames.extend_from_slice(text.as_bytes());
                 }
-                stream.write_all(&frames).await?;
-                stream.flush().await?;
-                stays_open(stream, CONFIRM).await
+                let none = |error| (0, error);
+                stream.write_all(&frames).await.map_err(none)?;
+                stream.flush().await.map_err(none)?;
+                stays_open(stream, CONFIRM).await.map_err(none)
             }
         }
     }
@@ -147,9 +158,17 @@ impl Deliver for Syslog {
             Some(connection) => connection,
             None => self.connect().await.map_err(told)?,
         };
-        self.send(&mut connection, batch).await.map_err(told)?;
-        self.connection = Some(connection);
-        Ok(Delivered::all())
+        match self.send(&mut connection, batch).await {
+            Ok(()) => {
+                self.connection = Some(connection);
+                Ok(Delivered::all())
+            }
+            Err((0, error)) => Err(told(error)),
+            Err((sent, error)) => {
+                let again = (sent..batch.len()).collect();
+                Ok(Delivered { again, why: Some(error.to_string()), ..Delivered::default() })
+            }
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 use aws_lc_rs::hmac;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::batch::{Http, HttpSink, Preset, put};
+use super::batch::{Http, HttpSink, Preset, put, write_json_text};
 use crate::record::Record;
 use crate::settings::{WebhookBody, WebhookSettings};
 
@@ -61,7 +61,12 @@ impl Preset for Webhook {
             if index > 0 {
                 body.push(between);
             }
-            body.extend_from_slice(&record.body);
+            // After a change of the format, others may still wait.
+            if self.body == WebhookBody::Array && !record.body.starts_with(b"{") {
+                write_json_text(&mut body, &String::from_utf8_lossy(&record.body));
+            } else {
+                body.extend_from_slice(&record.body);
+            }
         }
         body.extend_from_slice(close);
         body

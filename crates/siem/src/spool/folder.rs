@@ -46,6 +46,8 @@ pub(super) struct Peeked {
     pub(super) end: Position,
     /// Places where records were damaged.
     pub(super) damaged: u64,
+    /// Whether the segment that was read last ends in half a record.
+    torn: bool,
 }
 
 impl Folder {
@@ -103,6 +105,11 @@ impl Folder {
             }
             let full =
                 self.peek_segment(&mut at, *len, (limits.records, &mut room), &mut peeked)?;
+            let is_last = segments.keys().next_back() == Some(number);
+            if std::mem::take(&mut peeked.torn) && !is_last {
+                // Only where a process died may half a record stand.
+                peeked.damaged += 1;
+            }
             peeked.end = at;
             if full {
                 break;
@@ -149,6 +156,7 @@ impl Folder {
                     // `at.offset` is where the unread part of the buffer begins in the file.
                     if at.offset + needed as u64 > len {
                         // The end; half a record was written when the process died.
+                        peeked.torn = at.offset < len;
                         at.offset = len;
                         return Ok(false);
                     }
@@ -173,22 +181,41 @@ impl Folder {
     /// Notes that everything before `end` was sent, and removes the segments that are sent whole,
     /// apart from `written`, which still grows.
     pub(super) fn done(&self, end: Position, written: Option<u64>) -> io::Result<()> {
-        let (gone, head) = {
+        let head = {
             let mut state = self.state.lock();
             state.head = end.max(state.head);
+            state.head
+        };
+        // First, since a full disk may have no room for the cursor; what is gone is not sent again.
+        self.sweep(written)?;
+        let cursor = self.path.join("cursor");
+        let new = self.path.join("cursor.new");
+        fs::write(&new, format!("{} {}\n", head.segment, head.offset))?;
+        fs::rename(&new, &cursor)
+    }
+
+    /// Whether all of a segment was sent.
+    pub(super) fn is_sent(&self, segment: u64, len: u64) -> bool {
+        self.state.lock().head >= Position { segment, offset: len }
+    }
+
+    /// Has the disk keep the names of segments.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        File::open(&self.path)?.sync_all()
+    }
+
+    /// Removes the segments that were sent whole, apart from `written`.
+    pub(super) fn sweep(&self, written: Option<u64>) -> io::Result<()> {
+        let gone: Vec<u64> = {
+            let state = self.state.lock();
             let head = state.head;
             let sent = |(number, len): &(&u64, &u64)| {
                 let whole =
                     **number < head.segment || (**number == head.segment && head.offset >= **len);
                 whole && Some(**number) != written
             };
-            let gone: Vec<u64> = state.segments.iter().filter(sent).map(|(n, _)| *n).collect();
-            (gone, head)
+            state.segments.iter().filter(sent).map(|(number, _)| *number).collect()
         };
-        let cursor = self.path.join("cursor");
-        let new = self.path.join("cursor.new");
-        fs::write(&new, format!("{} {}\n", head.segment, head.offset))?;
-        fs::rename(&new, &cursor)?;
         for number in gone {
             match fs::remove_file(self.segment(number)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

@@ -115,9 +115,16 @@ impl Spool {
                 continue;
             }
             // Our own, and those that we have, are locked; a lock of ours counts too.
-            if let Some(folder) = Folder::lock(entry.path())? {
-                self.adopted.lock().push(Arc::new(folder));
-                found = true;
+            match Folder::lock(entry.path()) {
+                Ok(Some(folder)) => {
+                    self.adopted.lock().push(Arc::new(folder));
+                    found = true;
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    let folder = entry.path();
+                    tracing::warn!(folder = %folder.display(), %error, "a spool stays unread");
+                }
             }
         }
         if found {
@@ -136,12 +143,15 @@ impl Spool {
             frame::write(&mut bytes, record);
         }
         let max = self.max.load(Ordering::Relaxed);
-        if self.bytes() + bytes.len() as u64 > max {
-            return Err(AppendError::Full);
-        }
         let mut tail = self.tail.lock();
-        if tail.file.is_none() || tail.len >= SEGMENT.min(max / 8) {
+        let is_full = || self.bytes() + bytes.len() as u64 > max;
+        let sent_whole = tail.len > 0 && is_full() && self.own.is_sent(tail.number, tail.len);
+        if tail.file.is_none() || tail.len >= SEGMENT.min(max / 8) || sent_whole {
             self.roll(&mut tail)?;
+            self.own.sweep(Some(tail.number))?;
+        }
+        if is_full() {
+            return Err(AppendError::Full);
         }
         let start = tail.len;
         let Some(file) = &mut tail.file else { return Ok(()) };
@@ -170,8 +180,14 @@ impl Spool {
         if !tail.dirty || !due {
             return Ok(());
         }
+        tail.file.as_ref().map_or(Ok(()), File::sync_data)?;
         (tail.synced, tail.dirty) = (now, false);
-        tail.file.as_ref().map_or(Ok(()), File::sync_data)
+        Ok(())
+    }
+
+    /// So many bytes of records may be appended at once, so that a small spool takes them.
+    pub(crate) fn largest_batch(&self) -> usize {
+        usize::try_from(self.max.load(Ordering::Relaxed) / 16).unwrap_or(usize::MAX)
     }
 
     fn roll(&self, tail: &mut Tail) -> io::Result<()> {
@@ -181,8 +197,9 @@ impl Spool {
         tail.number += 1;
         let path = self.own.segment(tail.number);
         let file = OpenOptions::new().create_new(true).append(true).mode(0o600).open(path)?;
-        (tail.file, tail.len) = (Some(file), 0);
+        (tail.file, tail.len, tail.dirty) = (Some(file), 0, false);
         self.own.grown(tail.number, 0);
+        self.own.sync()?;
         Ok(())
     }
 

@@ -178,3 +178,17 @@ fn a_lost_cursor_sends_again_and_loses_nothing() {
     fs::write(&files(root.path(), "cursor")[0], "nonsense").unwrap();
     assert_eq!(drain(&open(root.path(), 2), ALL), keys(1, 1..=5));
 }
+
+#[test]
+fn the_smallest_spool_never_wedges() {
+    let root = tempfile::tempdir().unwrap();
+    let spool = Spool::open(root.path(), 1 << 20, 1, Clock::System).unwrap();
+    let mut next = 1;
+    for _round in 0..50 {
+        while spool.append(&[record(1, next)]).is_ok() {
+            next += 1;
+        }
+        assert!(!drain(&spool, ALL).is_empty(), "at {next}");
+    }
+    assert!(next > 50 * 6000, "{next}");
+}
