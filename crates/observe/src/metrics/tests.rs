@@ -396,8 +396,7 @@ fn open_metrics_says_the_same_under_its_own_names() {
     let (text, open) = (text(&metrics), open_metrics(&metrics));
     assert!(open.ends_with("\n# EOF\n") && open.matches("# EOF").count() == 1);
     let types = |page: &str| -> Vec<(String, String)> {
-        let kind = |line: &str| line.strip_prefix("# TYPE ")?.split_once(' ');
-        let kinds = page.lines().filter_map(kind);
+        let kinds = page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
         kinds.map(|(name, kind)| (name.to_owned(), kind.to_owned())).collect()
     };
     let (classic, modern) = (types(&text), types(&open));
