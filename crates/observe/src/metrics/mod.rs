@@ -336,7 +336,8 @@ impl Inner {
         if let Some(sample) = &*self.audit.lock() {
             audit::show(sample, families);
         }
-        if let Some(sample) = &*self.traces.lock() {
+        let spans = *self.traces.lock();
+        if let Some(sample) = &spans {
             traces::show(sample, families);
         }
         rate_limits::show(&self.rate_limits.lock(), families);

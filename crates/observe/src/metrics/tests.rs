@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use tidegate_core::Reason;
+use tidegate_core::decision::{Evidence, Standing, Target};
 use tidegate_core::event::{WafMatch, WafSummary};
 
 use super::*;
@@ -330,6 +331,23 @@ fn everything() -> Metrics {
         ..Default::default()
     });
     let dropped = [("queue_full", 1), ("refused", 2), ("not_sent", 3)];
+    metrics.crowdsec_asked(true);
+    metrics.decided(&tidegate_core::Decision {
+        time: UNIX_EPOCH,
+        rule: "scanners".into(),
+        measure: tidegate_core::Measure::Block,
+        target: Target::Route("pay".into()),
+        until: None,
+        standing: Standing::Enforced,
+        offence: 1,
+        evidence: Evidence::default(),
+    });
+    metrics.set_sinks(vec![SinkState {
+        name: "soc".to_owned(),
+        dropped: vec![("queue_full", 1)],
+        spool_bytes: Some(1),
+        ..SinkState::default()
+    }]);
     metrics.set_traces(Some(TraceSample { sent: 1, dropped, ..Default::default() }));
     // Handles are dropped here, as by a process that ends: show before.
     let shown = metrics.render(Exposition::Text);
