@@ -86,7 +86,7 @@ fn decided(gateway: &Gateway, rule: &str, measure: &str, standing: &str) -> f64 
 }
 
 #[test]
-fn a_decision_is_followed_through_log_metric_audit_record_and_admin() {
+fn a_decision_is_followed_through_log_metric_sink_audit_record_and_admin() {
     let keys = tempfile::tempdir().expect("a folder");
     let key = keys.path().join("key");
     let made = Command::new(binary())
@@ -96,7 +96,8 @@ fn a_decision_is_followed_through_log_metric_audit_record_and_admin() {
         .expect("runs");
     assert!(made.status.success(), "{made:?}");
     let config = format!(
-        "audit: {{ path: <dir>/log, origin: edge.example.com/log, key: {} }}\n{CONFIG}",
+        "audit: {{ path: <dir>/log, origin: edge.example.com/log, key: {} }}\n\
+         sinks: {{ soc: {{ file: {{ path: <dir>/soc.jsonl }} }} }}\n{CONFIG}",
         key.display()
     );
     let Rig { mut gateway, _origins } = rig(&config);
@@ -113,6 +114,23 @@ fn a_decision_is_followed_through_log_metric_audit_record_and_admin() {
     let line = gateway.logged(|line| line["reason"] == "banned");
     let measure = json!({ "name": "block", "rule": "probing" });
     assert_eq!(line["measure"], measure, "{line}");
+    // The sink, which has the decision, and the refusal that followed from it.
+    let sink = gateway.folder().join("soc.jsonl");
+    let sent = || {
+        let text = fs::read_to_string(&sink).unwrap_or_default();
+        let parse = |line: &str| serde_json::from_str::<Value>(line).unwrap_or_default();
+        text.lines().map(parse).collect::<Vec<_>>()
+    };
+    let told = || sent().into_iter().find(|record| record["notice"] == "decided");
+    wait::until("the sink", || told().is_some());
+    let decision = told().unwrap_or_default()["decision"].clone();
+    assert_eq!(
+        (&decision["rule"], &decision["target"]),
+        (&json!("probing"), &json!("203.0.113.9"))
+    );
+    assert!(!decision["samples"].as_array().expect("samples").is_empty(), "{decision}");
+    let refused = |record: &Value| record["measure"]["rule"] == "probing";
+    wait::until("the refusal", || sent().iter().any(refused));
     // The admin listener.
     let (_, list) = tidegate(&gateway, &["bans", "list"]);
     assert!(list.starts_with("203.0.113.9\tblock\t") && list.contains("\tprobing\t"), "{list}");
@@ -248,7 +266,7 @@ fn whoever_is_known_is_held_by_name_wherever_they_come_from() {
     add(&["--client", "app", "--provider", "corp", "--measure", "isolate"]);
     assert_eq!(ask("203.0.113.9", &bob).text(), "trapped");
     let carol = token("carol", "web");
-    let hash = aws_sha256(&carol);
+    let hash = sha256_of(&carol);
     add(&["--token-hash", &hash]);
     assert_problem(&ask("203.0.113.9", &carol), 403, "banned");
     assert_eq!(ask("203.0.113.9", &token("carol", "other")).status, 200);
@@ -260,7 +278,7 @@ fn whoever_is_known_is_held_by_name_wherever_they_come_from() {
 }
 
 /// By the program that every Debian has.
-fn aws_sha256(text: &str) -> String {
+fn sha256_of(text: &str) -> String {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("token");
     fs::write(&file, text).expect("writes");
