@@ -19,6 +19,6 @@ pub use access_log::{
 pub use metrics::{
     AbortedConnection, AuditAnchor, AuditSample, BuildInfo, EJECTION_CAUSES, EndpointMetrics,
     EnforcementSample, Exchanged, Exposition, InFlight, ListenerMetrics, Metrics, OpenConnection,
-    RETRY_REASONS, RateLimitTable, RefusedConnection, RouteMetrics, SinkState, TlsFailure,
-    TraceSample, UpstreamMetrics, UpstreamState,
+    RETRY_REASONS, RateLimitTable, RefusedConnection, ResponseSample, RouteMetrics, SinkState,
+    TlsFailure, TraceSample, UpstreamMetrics, UpstreamState,
 };

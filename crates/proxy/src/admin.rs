@@ -26,7 +26,7 @@ use crate::auth;
 use crate::bans;
 use crate::drain;
 use crate::edge::Edge;
-use crate::enforcement::{alertmanager, panic};
+use crate::enforcement::{alertmanager, panic, watch};
 use crate::life::Command;
 
 /// How long one admin connection may live.
@@ -164,6 +164,7 @@ impl Admin {
                 answer(StatusCode::OK, "application/yaml", config.snapshot.effective().into())
             }
             "/upstreams" => json_answer(StatusCode::OK, &self.upstreams()),
+            "/response" => watch::answer(&self.edge),
             "/report/scopes" => self.edge.auth().report().answer(&self.edge),
             path if path.starts_with("/audit/") => {
                 audit::page(&self.edge, path.trim_start_matches("/audit/"))
@@ -171,7 +172,7 @@ impl Admin {
             _ => text(
                 StatusCode::NOT_FOUND,
                 "GET /healthz /readyz /metrics /config /upstreams /bans /report/scopes \
-                 /response/panic /audit/checkpoint, \
+                 /response /response/panic /audit/checkpoint, \
                  POST /reload /revoke /bans /response/panic /alertmanager /audit/erase \
                  /upstreams/<name>/drain \
                  /upstreams/<name>/undrain, DELETE /bans\n",

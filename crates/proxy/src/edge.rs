@@ -257,6 +257,7 @@ impl Edge {
             measures: bans.measures,
             held: live.snapshot.enforcement().held(),
             panic: live.snapshot.bans().is_suspended(),
+            response: self.response_sample(),
         });
         if let Some(auditor) = self.audit() {
             self.metrics.set_audit(auditor.sample(self.clock.wall()));

@@ -34,6 +34,21 @@ pub struct EnforcementSample {
     pub held: u32,
     /// Whether the panic switch is on.
     pub panic: bool,
+    /// How the response policy stands.
+    pub response: ResponseSample,
+}
+
+/// How the response policy stands, for one look at the metrics.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ResponseSample {
+    /// Clients of the last quarter of an hour.
+    pub clients: u64,
+    /// Those of them that a measure hits.
+    pub hit: u64,
+    /// Whether the cap is reached, so that decisions are only told.
+    pub capped: bool,
+    /// Bytes that counting holds.
+    pub bytes: usize,
 }
 
 impl Enforcement {
@@ -110,6 +125,32 @@ impl Enforcement {
         families.gauge("tidegate_tarpit_held", "Requests that the tarpit holds.", held);
         let panic = if sample.panic { 1.0 } else { 0.0 };
         families.gauge("tidegate_panic", "Whether the panic switch is on.", panic);
+        sample.response.show(families);
+    }
+}
+
+impl ResponseSample {
+    fn show(self, families: &mut Families) {
+        families.gauge(
+            "tidegate_response_clients",
+            "Clients of the last quarter of an hour, as the response policy knows them.",
+            as_float(self.clients),
+        );
+        families.gauge(
+            "tidegate_response_clients_hit",
+            "Those of them that a measure of the response policy hits.",
+            as_float(self.hit),
+        );
+        families.gauge(
+            "tidegate_response_capped",
+            "Whether the cap on clients that are hit is reached.",
+            if self.capped { 1.0 } else { 0.0 },
+        );
+        families.gauge(
+            "tidegate_response_memory_bytes",
+            "Bytes that the response policy holds for counting.",
+            as_float(self.bytes as u64),
+        );
     }
 }
 

@@ -41,7 +41,7 @@ use self::auth::Auth;
 pub use self::auth::Exchanged;
 pub use self::ejections::EJECTION_CAUSES;
 use self::enforcement::Enforcement;
-pub use self::enforcement::EnforcementSample;
+pub use self::enforcement::{EnforcementSample, ResponseSample};
 use self::exemplars::Exemplars;
 use self::family::{Families, Shown, histogram};
 use self::listeners::EarlyEnds;

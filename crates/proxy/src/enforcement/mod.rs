@@ -13,6 +13,7 @@ mod isolation;
 pub(crate) mod own;
 pub(crate) mod panic;
 pub(crate) mod told;
+pub(crate) mod watch;
 
 use std::sync::Arc;
 
