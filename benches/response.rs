@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::Method;
@@ -94,6 +95,9 @@ fn events(c: &mut Criterion) {
 fn memory(_: &mut Criterion) {
     let (policy, now) = (policy(), now());
     let print = |what: &str| {
+        // Counts of clients are kept for a second.
+        let now = Now { instant: now.instant + Duration::from_secs(2), wall: now.wall };
+        policy.tick(now);
         let (counted, _) = policy.population(now);
         let bytes = policy.bytes(now);
         eprintln!("response/memory: {bytes} bytes after {what}; {} clients known", counted.clients);
