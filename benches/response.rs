@@ -92,6 +92,7 @@ fn events(c: &mut Criterion) {
 }
 
 /// Not a time: what is held after a million addresses did each of these.
+#[expect(clippy::print_stderr, reason = "Criterion has no word for bytes")]
 fn memory(_: &mut Criterion) {
     let (policy, now) = (policy(), now());
     let print = |what: &str| {

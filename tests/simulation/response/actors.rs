@@ -37,10 +37,16 @@ pub(crate) struct Group {
     pub(crate) known: bool,
     /// What each of them does.
     pub(crate) plan: Plan,
-    /// Percent of the sources that the policy must catch.
-    pub(crate) caught: usize,
-    /// Whether it is caught by being told about it.
-    pub(crate) is_told_only: bool,
+    /// What the policy must make of all of them.
+    pub(crate) aim: Aim,
+}
+
+/// What the policy must make of somebody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Aim {
+    Nothing,
+    Told,
+    Stopped,
 }
 
 /// What a source does in a day.
@@ -60,16 +66,7 @@ const BROWSER: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 
 
 const fn normal(name: &'static str, sources: u32, plan: Plan) -> Group {
     let user_agent = BROWSER;
-    Group {
-        name,
-        sources,
-        neighbours: false,
-        user_agent,
-        known: false,
-        plan,
-        caught: 0,
-        is_told_only: false,
-    }
+    Group { name, sources, neighbours: false, user_agent, known: false, plan, aim: Aim::Nothing }
 }
 
 const fn attack(
@@ -79,7 +76,7 @@ const fn attack(
     act: fn(u32) -> Act,
 ) -> Group {
     let plan = Plan::Attack { every, lasts, act };
-    Group { caught: 100, ..normal(name, sources, plan) }
+    Group { aim: Aim::Stopped, ..normal(name, sources, plan) }
 }
 
 pub(crate) const NORMAL: &[Group] = &[
@@ -109,20 +106,23 @@ pub(crate) const ATTACKERS: &[Group] = &[
     },
     Group {
         neighbours: true,
-        is_told_only: true,
+        aim: Aim::Told,
         ..attack("passwords from 240 neighbours, one a minute each", 240, (60.0, HOUR), stuff)
     },
     Group {
-        is_told_only: true,
+        aim: Aim::Told,
         ..attack("passwords from 1500 addresses, one each 2 min", 1_500, (120.0, 2.0 * HOUR), stuff)
     },
-    Group { caught: 0, ..attack("passwords, one a minute", 3, (60.0, 4.0 * HOUR), stuff) },
+    Group { aim: Aim::Nothing, ..attack("passwords, one a minute", 3, (60.0, 4.0 * HOUR), stuff) },
     attack("guessed tokens, one a second", 5, (1.0, HOUR), Act::Forged),
     Group {
         neighbours: true,
         ..attack("a search from 25 neighbours, one each 15 s", 25, (15.0, HOUR), Act::Missing)
     },
-    Group { caught: 0, ..attack("a search, one each 30 s", 3, (30.0, 4.0 * HOUR), Act::Missing) },
+    Group {
+        aim: Aim::Nothing,
+        ..attack("a search, one each 30 s", 3, (30.0, 4.0 * HOUR), Act::Missing)
+    },
     attack("a flood against a rate limit", 3, (0.04, 600.0), |_| Act::Limited),
     attack("malformed requests, one a second", 3, (1.0, 600.0), |_| Act::Malformed),
     Group {

@@ -16,7 +16,7 @@ use tidegate_guard::response::{
     Builtin, Decisions, Geo, NoUpstreams, ResponseSettings, Surroundings,
 };
 
-use super::actors::{ATTACKERS, Act, Group, NORMAL, Plan};
+use super::actors::{ATTACKERS, Act, Aim, Group, NORMAL, Plan};
 
 /// A day that is over.
 pub(crate) struct Day {
@@ -353,7 +353,7 @@ fn means(target: &Target, source: &Source) -> bool {
     match target {
         Target::Network(network) => network.net().contains(&source.address),
         Target::Subject(party) => *party.id == *source.name,
-        Target::Route(_) => source.group.is_told_only && source.first_bad.is_some(),
+        Target::Route(_) => source.group.aim == Aim::Told && source.first_bad.is_some(),
         _ => false,
     }
 }

@@ -9,7 +9,7 @@ mod day;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use actors::{ATTACKERS, NORMAL};
+use actors::{ATTACKERS, Aim, NORMAL};
 use day::{Day, Outcome};
 
 #[test]
@@ -19,9 +19,12 @@ fn attackers_are_stopped_and_normal_clients_are_not() {
     eprintln!("{table}");
     for group in ATTACKERS {
         let outcome = day.outcome(group.name);
-        let caught = if group.is_told_only { outcome.detected } else { outcome.stopped };
-        let share = share(caught, outcome.sources);
-        assert!(share >= group.caught, "{}: {share} % of {outcome:?}", group.name);
+        let caught = match group.aim {
+            Aim::Nothing => outcome.sources,
+            Aim::Told => outcome.detected,
+            Aim::Stopped => outcome.stopped,
+        };
+        assert_eq!(caught, outcome.sources, "{}: {outcome:?}", group.name);
     }
     for group in NORMAL {
         let outcome = day.outcome(group.name);

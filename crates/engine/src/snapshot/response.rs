@@ -141,16 +141,15 @@ impl Upstreams for Pools {
     }
 
     fn without(&self, target: &Target) -> Option<Remaining> {
-        let (upstream, is_meant): (&str, Box<dyn Fn(&Endpoint) -> bool>) = match target {
-            Target::Endpoint { upstream, endpoint } => {
-                (upstream, Box::new(move |of| of.address() == *endpoint))
-            }
-            Target::Zone { upstream, zone } => {
-                (upstream, Box::new(move |of| of.locality().zone.as_deref() == Some(&**zone)))
-            }
-            _ => return None,
+        let (Target::Endpoint { upstream, .. } | Target::Zone { upstream, .. }) = target else {
+            return None;
         };
-        let all = self.0.get(upstream)?.endpoints();
+        let is_meant = |of: &Endpoint| match target {
+            Target::Endpoint { endpoint, .. } => of.address() == *endpoint,
+            Target::Zone { zone, .. } => of.locality().zone.as_deref() == Some(&**zone),
+            _ => false,
+        };
+        let all = self.0.get(&**upstream)?.endpoints();
         all.iter().any(|endpoint| is_meant(endpoint)).then(|| Remaining {
             able: all.iter().filter(|of| !is_meant(of) && of.is_open() && of.is_able()).count(),
             total: all.len(),

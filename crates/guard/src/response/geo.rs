@@ -83,7 +83,8 @@ mod tests {
         bytes.extend([0; 16]);
         bytes.extend(data);
         bytes.extend(b"\xab\xcd\xefMaxMind.com\xe9");
-        let text = |text: &str| [&[0x40 | text.len() as u8], text.as_bytes()].concat();
+        let text =
+            |text: &str| [&[0x40 | u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
         for (key, value) in [
             ("binary_format_major_version", b"\xa1\x02".to_vec()),
             ("binary_format_minor_version", b"\xa1\x00".to_vec()),
@@ -95,12 +96,7 @@ mod tests {
             ("node_count", b"\xc1\x18".to_vec()),
             ("record_size", b"\xa1\x18".to_vec()),
         ] {
-            // Longer keys carry their length beyond 28 in a byte of their own.
-            let key = match key.len() {
-                long @ 29.. => [&[0x5d, (long - 29) as u8], key.as_bytes()].concat(),
-                _ => text(key),
-            };
-            bytes.extend([key, value].concat());
+            bytes.extend([text(key), value].concat());
         }
         bytes
     }
