@@ -45,6 +45,9 @@ pub struct Event<'a> {
     pub host: &'a str,
     /// The path as received, without the query.
     pub path: &'a str,
+    /// The path as it was understood, decoded and without dot segments: what routes and rules match.
+    /// Empty if the head could not be read.
+    pub canonical_path: &'a str,
     /// The query as received.
     pub query: Option<&'a str>,
     /// `User-Agent`, if it is readable.
@@ -170,6 +173,7 @@ impl Default for Event<'_> {
             method: None,
             host: "",
             path: "",
+            canonical_path: "",
             query: None,
             user_agent: None,
             referer: None,

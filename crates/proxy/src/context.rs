@@ -340,6 +340,7 @@ impl Context {
             method: Some(&arrival.method),
             host: &arrival.target.host,
             path: &arrival.target.path,
+            canonical_path: &arrival.target.path,
             route: self.route.as_ref().map(|route| &*route.id),
             upstream: upstream.map(|upstream| upstream.pool.name()),
             endpoint: self.journey.tried.last().copied(),

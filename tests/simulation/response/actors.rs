@@ -11,6 +11,10 @@ pub(crate) enum Act {
     Secret(u32),
     LoginFailed,
     Login,
+    /// A session that is over, and a page that asks again and again.
+    Anonymous,
+    /// Something that another site's page asks for.
+    Lured(u32),
     /// A token that expired, and one that never held.
     Expired(u32),
     Forged(u32),
@@ -54,6 +58,10 @@ pub(crate) enum Aim {
 pub(crate) enum Plan {
     /// So many people behind one address, each with so many sessions.
     People { people: u32, sessions: u32 },
+    /// An application that asks every so many seconds for an hour, its session being over.
+    Polling { every: f64 },
+    /// A visit to a page of somebody else's that asks for so many files of ours.
+    Lured { files: u32 },
     /// A program of a partner: a request each so many seconds; it may be broken for an hour.
     Program { every: f64, broken: bool },
     /// Pages one after the other, a few of them gone.
@@ -85,6 +93,8 @@ pub(crate) const NORMAL: &[Group] = &[
     normal("mobile carriers behind one address", 6, Plan::People { people: 2_000, sessions: 2 }),
     Group { known: true, ..normal("partners", 30, Plan::Program { every: 4.0, broken: false }) },
     normal("a partner with an old token", 2, Plan::Program { every: 2.0, broken: true }),
+    normal("pages that poll without a session", 50, Plan::Polling { every: 10.0 }),
+    normal("visitors lured by another site", 10, Plan::Lured { files: 30 }),
     normal("crawlers", 3, Plan::Crawler { every: 3.0 }),
 ];
 

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Method;
+use http::{HeaderMap, HeaderValue, Method};
 use tidegate_core::clock::ManualClock;
 use tidegate_core::decision::{Decision, Measure, Standing, Target};
 use tidegate_core::event::{Applied, Identity, WafMatch, WafSummary};
@@ -165,6 +165,18 @@ fn plan(source: &Source, chance: &mut Chance, add: &mut impl FnMut(f64, Act)) {
                 at += every;
             }
         }
+        Plan::Polling { every } => {
+            let begin = chance.unit() * (DAY - 3_600.0);
+            let mut at = begin;
+            while at < begin + 3_600.0 {
+                add(at, Act::Anonymous);
+                at += every;
+            }
+        }
+        Plan::Lured { files } => {
+            let at = chance.unit() * (DAY - 60.0);
+            (0..files).for_each(|n| add(at + f64::from(n) * 0.05, Act::Lured(n)));
+        }
         Plan::Crawler { every } => {
             let (mut at, mut page) = (0.0, 0);
             while at < DAY {
@@ -296,7 +308,7 @@ impl Run {
 
     fn observe(&self, act: Act, source: &Source, held: Option<&Decision>) -> Decisions {
         let path = match act {
-            Act::Secret(n) => format!("/{n}/.env"),
+            Act::Secret(n) | Act::Lured(n) => format!("/{n}/.env"),
             Act::Missing(n) | Act::Forbidden(n) => format!("/records/{n}"),
             _ => "/".to_owned(),
         };
@@ -313,12 +325,17 @@ impl Run {
             ..Identity::default()
         };
         let expired = matches!(act, Act::Expired(_)).then_some("the token expired 60 s ago");
-        let is_login = matches!(act, Act::Login | Act::LoginFailed);
+        let is_login = matches!(act, Act::Login | Act::LoginFailed | Act::Anonymous);
+        let mut fields = HeaderMap::new();
+        if matches!(act, Act::Lured(_)) {
+            fields.insert("sec-fetch-site", HeaderValue::from_static("cross-site"));
+        }
         let event = Event {
             client: source.address,
             method: Some(if is_login { &Method::POST } else { &Method::GET }),
             path: &path,
             user_agent: Some(source.group.user_agent),
+            headers: Some(&fields),
             route: Some("shop"),
             status,
             reason,
@@ -336,7 +353,8 @@ impl Run {
 fn answer(act: Act) -> (u16, Option<Reason>) {
     match act {
         Act::Page | Act::Login => (200, None),
-        Act::Missing(_) | Act::Secret(_) => (404, None),
+        Act::Missing(_) | Act::Secret(_) | Act::Lured(_) => (404, None),
+        Act::Anonymous => (401, Some(Reason::Unauthenticated)),
         Act::LoginFailed => (401, None),
         Act::Expired(_) | Act::Forged(_) => (401, Some(Reason::InvalidToken)),
         Act::Attack(_) => (403, Some(Reason::WafBlocked)),

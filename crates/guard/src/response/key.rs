@@ -10,6 +10,7 @@ use super::hash::Secret;
 use super::seen::Seen;
 use super::settings::{DistinctOf, KeySettings};
 use super::upstreams::Upstreams;
+use super::when::path_of;
 
 /// The address as one client has it: an IPv6 network gives its hosts as many as they like, so the
 /// first 64 bits count.
@@ -83,7 +84,7 @@ impl DistinctOf {
         let value = match self {
             Self::ClientIp => seen.client().map(|of| secret.hash(20, &client_network(of))),
             Self::Endpoint => seen.endpoint().map(|of| secret.hash(22, &of)),
-            Self::Path => text(event.map(|event| event.path)),
+            Self::Path => text(event.map(path_of)),
             Self::Route => text(event.and_then(|event| event.route)),
             Self::Subject => subject(seen).map(|of| secret.hash(23, &of)),
             Self::Token => text(event.and_then(|event| event.credential)),

@@ -39,7 +39,7 @@ use tidegate_core::{Event, Measure, Notice, NoticeKind};
 pub use self::geo::{Geo, NotADatabase, Place};
 use self::hash::Secret;
 pub use self::population::Counted;
-use self::population::{Cap, Population, Verdict, Whom};
+use self::population::{Cap, Population, Verdict};
 use self::rule::Rule;
 pub use self::rule::RuleFill;
 use self::seen::{Seen, What};
@@ -112,7 +112,7 @@ impl ResponsePolicy {
     /// Takes the event of a request that has ended. Answers of enforcement count for nothing.
     pub fn observe(&self, event: &Event<'_>, now: Now) -> Option<Decisions> {
         let at = self.shared.at(now);
-        self.shared.population.see(event.client, event.route, at);
+        self.shared.population.see(event, at);
         if event.is_own_enforcement() {
             return None;
         }
@@ -232,8 +232,7 @@ impl ResponsePolicy {
             if !rule.enforce || measure == Measure::Alert {
                 return false;
             }
-            let whom = Whom { target: &target, client: seen.client() };
-            let verdict = self.hit(whom, at.saturating_add(nanos(step.ttl)), at);
+            let verdict = self.hit(&target, at.saturating_add(nanos(step.ttl)), at);
             if let Verdict::Capped { newly: Some(counted) } = verdict {
                 notice = Some(cap_notice(now.wall, NoticeKind::EnforcementCapped, counted));
             }
@@ -258,11 +257,11 @@ impl ResponsePolicy {
     }
 
     /// Whether a measure may be taken; if so, its target is hit from now on.
-    fn hit(&self, whom: Whom<'_>, until: u64, at: u64) -> Verdict {
-        if !matches!(whom.target, Target::Endpoint { .. } | Target::Zone { .. }) {
-            return self.shared.population.hit(whom, until, self.cap, at);
+    fn hit(&self, target: &Target, until: u64, at: u64) -> Verdict {
+        if !matches!(target, Target::Endpoint { .. } | Target::Zone { .. }) {
+            return self.shared.population.hit(target, until, self.cap, at);
         }
-        match self.upstreams.without(whom.target) {
+        match self.upstreams.without(target) {
             Some(left) if left.able > 0 && left.able * 2 >= left.total => Verdict::Hit,
             _ => Verdict::Capped { newly: None },
         }

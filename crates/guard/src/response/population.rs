@@ -2,16 +2,17 @@
 //! looks at.
 //!
 //! Up to some 8000 clients each is known. Of more a sample is kept, chosen by hash, so that the
-//! shares stay right and the memory stays the same. IPv6 clients count by /64.
+//! shares stay right and the memory stays the same. IPv6 clients count by /48, the most that one
+//! site gets: whoever has it could else be as many clients as he likes.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
+use tidegate_core::Event;
 use tidegate_core::decision::Target;
 
 use super::hash::Secret;
-use super::key::client_network;
 
 /// The clients, in shards.
 #[derive(Debug)]
@@ -61,7 +62,12 @@ struct Client {
     hit_until: u64,
     /// A bit for each route that it used, by hash.
     routes: u64,
+    /// Whom it was last known as: hashes of subjects, clients and tokens.
+    parties: [u32; PARTIES],
 }
+
+/// As many parties behind one address are known.
+const PARTIES: usize = 6;
 
 const SHARDS: usize = 16;
 
@@ -86,53 +92,43 @@ pub(super) enum Verdict {
     },
 }
 
-/// Whom a measure is about, and whose event led to it: of somebody who is no address, only the
-/// latter is known.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Whom<'a> {
-    pub(super) target: &'a Target,
-    pub(super) client: Option<IpAddr>,
-}
-
 impl Population {
     pub(super) fn new(secret: Secret) -> Self {
         Self { secret, shards: Default::default(), told: Mutex::default() }
     }
 
     /// Somebody asked for something.
-    pub(super) fn see(&self, client: IpAddr, route: Option<&str>, now: u64) {
-        let address = client_network(client);
+    pub(super) fn see(&self, event: &Event<'_>, now: u64) {
+        let address = site(event.client);
         let hash = self.secret.hash(CLIENT, &address);
         let Some(shard) = self.shard(hash) else { return };
         let mut shard = shard.lock();
         if !shard.knows(hash) {
             return;
         }
-        let routes = route.map_or(0, |route| route_bit(route, self.secret));
-        if let Some(client) = shard.clients.get_mut(&hash) {
-            client.seen = client.seen.max(now);
-            client.routes |= routes;
-            return;
-        }
-        shard.clients.insert(hash, Client { address, seen: now, hit_until: 0, routes });
+        let new = Client { address, seen: now, hit_until: 0, routes: 0, parties: [0; PARTIES] };
+        let client = shard.clients.entry(hash).or_insert(new);
+        client.seen = client.seen.max(now);
+        client.routes |= event.route.map_or(0, |route| route_bit(route, self.secret));
+        client.is_known_as(event, self.secret);
         if shard.clients.len() > KNOWN {
             shard.shrink(now);
         }
     }
 
     /// Hits those whom the target means until then, unless that would be too many.
-    pub(super) fn hit(&self, whom: Whom<'_>, until: u64, cap: Cap, now: u64) -> Verdict {
-        let meant = Meant::new(whom, self.secret);
+    pub(super) fn hit(&self, target: &Target, until: u64, cap: Cap, now: u64) -> Verdict {
+        let meant = Meant::new(target, self.secret);
         let mut told = self.told.lock();
         let mut counted = self.counted(&mut told, now);
-        let more = self.each(
-            &meant,
-            now,
-            |client, weight| {
-                if client.hit_until > now { 0 } else { weight }
-            },
-        );
-        if told.capped || counted.hit + more > cap.most(counted.clients) {
+        let mut known = false;
+        let more = self.each(&meant, now, |client, weight| {
+            known = true;
+            if client.hit_until > now { 0 } else { weight }
+        });
+        // Whom another measure hits already makes nothing worse.
+        let is_hit = known && more == 0;
+        if !is_hit && (told.capped || counted.hit + more > cap.most(counted.clients)) {
             // One target that is too large for the cap must not take it from all the others.
             let newly = !told.capped && !cap.has_room(counted);
             told.capped |= newly;
@@ -151,7 +147,7 @@ impl Population {
 
     /// Whom the target means is hit no more.
     pub(super) fn spare(&self, target: &Target, now: u64) {
-        self.each(&Meant::new(Whom { target, client: None }, self.secret), now, |client, _| {
+        self.each(&Meant::new(target, self.secret), now, |client, _| {
             client.hit_until = 0;
             0
         });
@@ -239,6 +235,23 @@ impl Cap {
 }
 
 impl Client {
+    fn is_known_as(&mut self, event: &Event<'_>, secret: Secret) {
+        let mut know = |party: u32| {
+            if !self.parties.contains(&party) {
+                self.parties.rotate_right(1);
+                if let Some(first) = self.parties.first_mut() {
+                    *first = party;
+                }
+            }
+        };
+        if let Some(identity) = event.identity {
+            let provider = &*identity.provider;
+            identity.subject.iter().for_each(|id| know(party(SUBJECT, provider, id, secret)));
+            identity.client.iter().for_each(|id| know(party(ACTOR, provider, id, secret)));
+        }
+        event.credential.iter().for_each(|token| know(party(TOKEN, "", token, secret)));
+    }
+
     fn is_recent(&self, now: u64) -> bool {
         now.saturating_sub(self.seen) <= RECENT
     }
@@ -269,6 +282,21 @@ impl Shard {
 
 const CLIENT: u8 = 101;
 const ROUTE: u8 = 102;
+const SUBJECT: u8 = 103;
+const ACTOR: u8 = 104;
+const TOKEN: u8 = 105;
+
+fn party(kind: u8, provider: &str, id: &str, secret: Secret) -> u32 {
+    u32::try_from(secret.hash(kind, &(provider, id)) >> 32).unwrap_or(0)
+}
+
+/// What counts as one client.
+fn site(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 80)).into(),
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
 
 fn route_bit(route: &str, secret: Secret) -> u64 {
     1 << (secret.hash(ROUTE, route) % 64)
@@ -283,20 +311,22 @@ enum Meant {
     Within(ipnet::IpNet),
     /// Those who used a route that has one of these bits.
     On(u64),
+    /// Those who were known as somebody.
+    As(u32),
 }
 
 impl Meant {
-    fn new(Whom { target, client }: Whom<'_>, secret: Secret) -> Self {
-        let one = |address| Self::One(secret.hash(CLIENT, &client_network(address)));
+    fn new(target: &Target, secret: Secret) -> Self {
+        let one = |address| Self::One(secret.hash(CLIENT, &site(address)));
         match target {
             Target::Network(network) => {
                 let net = network.net();
-                let whole = if net.addr().is_ipv4() { 32 } else { 64 };
+                let whole = if net.addr().is_ipv4() { 32 } else { 48 };
                 if net.prefix_len() >= whole { one(net.addr()) } else { Self::Within(net) }
             }
-            Target::Subject(_) | Target::Client(_) | Target::Token(_) => {
-                client.map_or(Self::Nobody, one)
-            }
+            Target::Subject(who) => Self::As(party(SUBJECT, &who.provider, &who.id, secret)),
+            Target::Client(who) => Self::As(party(ACTOR, &who.provider, &who.id, secret)),
+            Target::Token(token) => Self::As(party(TOKEN, "", token, secret)),
             Target::Route(route) => Self::On(route_bit(route, secret)),
             Target::Endpoint { .. } | Target::Zone { .. } => Self::Nobody,
         }
@@ -306,6 +336,7 @@ impl Meant {
         match self {
             Self::Within(net) => net.contains(&client.address),
             Self::On(bit) => client.routes & bit != 0,
+            Self::As(party) => client.parties.contains(party),
             Self::Nobody | Self::One(_) => false,
         }
     }
@@ -314,6 +345,9 @@ impl Meant {
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
+
+    use tidegate_core::decision::Party;
+    use tidegate_core::event::Identity;
 
     use super::*;
 
@@ -324,10 +358,15 @@ mod tests {
         Ipv4Addr::from_bits(0x0a00_0000 + n).into()
     }
 
+    fn from(client: IpAddr) -> Event<'static> {
+        Event { client, ..Event::default() }
+    }
+
     fn people(count: u32) -> Population {
         let population = Population::new(Secret::new(5));
         for n in 0..count {
-            population.see(client(n), Some(if n < 10 { "few" } else { "many" }), 0);
+            let route = Some(if n < 10 { "few" } else { "many" });
+            population.see(&Event { route, ..from(client(n)) }, 0);
         }
         population
     }
@@ -338,7 +377,7 @@ mod tests {
             Err(_) => Target::Route(target.into()),
         };
         let until = now + 600 * SECOND;
-        population.hit(Whom { target: &target, client: None }, until, CAP, now) == Verdict::Hit
+        population.hit(&target, until, CAP, now) == Verdict::Hit
     }
 
     #[test]
@@ -374,7 +413,7 @@ mod tests {
         assert!(hit(&people, "10.0.0.9", 2 * SECOND));
         assert!(!hit(&people, "10.0.0.8", 2 * SECOND));
         for n in 0..100 {
-            people.see(client(n), None, 601 * SECOND);
+            people.see(&from(client(n)), 601 * SECOND);
         }
         assert_eq!(people.tick(CAP, 700 * SECOND), Some(Counted { clients: 100, hit: 0 }));
     }
@@ -392,9 +431,39 @@ mod tests {
     }
 
     #[test]
+    fn a_shared_identity_counts_with_everybody_who_shows_it() {
+        let people = people(1_000);
+        let identity = Identity {
+            provider: "corp".into(),
+            client: Some("web-app".into()),
+            ..Identity::default()
+        };
+        for n in 0..800 {
+            people.see(&Event { identity: Some(&identity), ..from(client(n)) }, 0);
+        }
+        let party = Party { provider: "corp".into(), id: "web-app".into() };
+        let until = 600 * SECOND;
+        assert_ne!(people.hit(&Target::Client(party.clone()), until, CAP, 0), Verdict::Hit);
+        let nobody = Party { id: "other".into(), ..party };
+        assert_eq!(people.hit(&Target::Client(nobody), until, CAP, 0), Verdict::Hit);
+        assert_eq!(people.count(0).0, Counted { clients: 1_000, hit: 0 });
+    }
+
+    #[test]
+    fn a_site_of_ipv6_is_one_client_however_many_addresses_it_has() {
+        let people = people(100);
+        for n in 0..1_000_u32 {
+            people.see(&from(format!("2001:db8:7:{n:x}::1").parse().unwrap()), 0);
+        }
+        assert_eq!(people.count(0).0.clients, 101);
+        assert!((0..1_000).all(|n| hit(&people, &format!("2001:db8:7:{n:x}::/64"), 0)));
+        assert_eq!(people.count(0).0.hit, 1);
+    }
+
+    #[test]
     fn who_was_not_seen_for_long_is_no_client() {
         let people = people(1_000);
-        people.see(client(7), None, RECENT);
+        people.see(&from(client(7)), RECENT);
         assert_eq!(people.tick(CAP, RECENT + 1), None);
         assert_eq!(people.count(RECENT + 1).0.clients, 1);
     }

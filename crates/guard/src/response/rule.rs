@@ -32,7 +32,8 @@ pub(super) struct Rule {
     answer: Answer,
     pub(super) enforce: bool,
     max_keys: usize,
-    state: Arc<State>,
+    counts: Arc<Counts>,
+    offences: Arc<Offences>,
 }
 
 /// What the rules of a policy have in common.
@@ -41,13 +42,6 @@ pub(super) struct Frame<'a> {
     pub(super) known: Known<'a>,
     pub(super) max_keys: usize,
     pub(super) secret: Secret,
-}
-
-/// What a reload keeps.
-#[derive(Debug)]
-struct State {
-    counts: Counts,
-    offences: Offences,
 }
 
 #[derive(Debug)]
@@ -104,10 +98,13 @@ impl Rule {
         let same = previous.filter(|old| {
             *old.name == *name && old.max_keys == max_keys && old.settings.counts_like(&settings)
         });
-        let new = || Arc::new(State { counts, offences: Offences::new(max_keys, secret) });
+        // What was only told did not happen: who offended in dry-run begins anew, and the reverse.
+        let offences = same.filter(|old| old.enforce == enforce);
+        let new = || Arc::new(Offences::new(max_keys, secret));
         Ok(Self {
             name: name.into(),
-            state: same.map_or_else(new, |old| Arc::clone(&old.state)),
+            counts: same.map_or_else(|| Arc::new(counts), |old| Arc::clone(&old.counts)),
+            offences: offences.map_or_else(new, |old| Arc::clone(&old.offences)),
             key: settings.key.clone().unwrap_or_default(),
             settings,
             when,
@@ -152,7 +149,7 @@ impl Rule {
             since: now.wall.checked_sub(Duration::from_nanos(at.saturating_sub(too_many.since))),
             samples,
         };
-        match &self.state.counts {
+        match &*self.counts {
             Counts::Leaky(leaky, table) => table.with(key, |shard| {
                 remember(shard, key, sample);
                 let new = || Bucket::new(key, at);
@@ -181,7 +178,7 @@ impl Rule {
         is_capped: impl FnOnce(Measure, Step) -> bool,
     ) -> Option<(Measure, Step, bool)> {
         let capped = |step: Step| is_capped(self.measure(step), step);
-        let (step, capped) = self.state.offences.count(target, self.answer, at, capped)?;
+        let (step, capped) = self.offences.count(target, self.answer, at, capped)?;
         Some((self.measure(step), step, capped))
     }
 
@@ -194,15 +191,15 @@ impl Rule {
     }
 
     pub(super) fn forget(&self, target: u64) {
-        self.state.offences.forget(target);
+        self.offences.forget(target);
     }
 
     pub(super) fn fill(&self, at: u64) -> RuleFill {
-        let counts = match &self.state.counts {
+        let counts = match &*self.counts {
             Counts::Leaky(_, table) => table.fill(at),
             Counts::Distinct(_, _, table, _) => table.fill(at),
         };
-        RuleFill { rule: Arc::clone(&self.name), counts, offenders: self.state.offences.fill(at) }
+        RuleFill { rule: Arc::clone(&self.name), counts, offenders: self.offences.fill(at) }
     }
 }
 

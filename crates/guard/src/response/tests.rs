@@ -113,6 +113,14 @@ fn conditions_choose_the_events() {
     let expired = Event { evidence: Some("the token has expired"), ..plain.clone() };
     check_when(r#"{"evidence": "expired"}"#, &expired, true);
     check_when(r#"{"evidence": "expired"}"#, &plain, false);
+    let left = Event { upstream_status: Some(404), status: 499, ..plain.clone() };
+    let left = Event { reason: Some(Reason::ClientClosed), ..left };
+    check_when(r#"{"status": [404]}"#, &left, true);
+    check_when(r#"{"status": [404], "refused": false}"#, &left, true);
+    check_when(r#"{"refused": false, "status": ["4xx"]}"#, &limited, false);
+    check_when(r#"{"refused": true}"#, &limited, true);
+    let spelt = Event { path: "/%2eenv", canonical_path: "/.env", ..plain.clone() };
+    check_when(r#"{"path": "^/\\.env$"}"#, &spelt, true);
     let mut fields = HeaderMap::new();
     fields.insert("x-tool", HeaderValue::from_static("v1"));
     let tool = Event { headers: Some(&fields), ..plain.clone() };
@@ -356,6 +364,27 @@ fn a_reload_keeps_what_was_counted_where_the_detection_is_the_same() {
     world.policy = reload(&world, rule(4, "block"));
     assert!((0..4).all(|_| world.see(&event).is_empty()));
     assert_eq!(world.see(&event).len(), 1);
+}
+
+#[test]
+fn who_offended_in_dry_run_is_met_once_the_rule_acts() {
+    let rule = |enforce: bool| {
+        settings(&format!(
+            r#"{{"rules": {{"rule": {{"when": {{"status": [404]}}, "ladder": ["block"],
+                "enforce": {enforce}, {LEAKY}}}}}}}"#
+        ))
+    };
+    let none = BTreeMap::new();
+    let compile = |settings, old: Option<&ResponsePolicy>| {
+        ResponsePolicy::compile(&settings, around(&none), old).unwrap()
+    };
+    let mut world = World { policy: compile(rule(false), None), time: ManualClock::new() };
+    let event = status("198.51.100.1", 404);
+    let told: Vec<_> = (0..4).flat_map(|_| world.see(&event)).collect();
+    assert_eq!(told[0].standing, Standing::DryRun);
+    world.policy = compile(rule(true), Some(&world.policy));
+    let done: Vec<_> = (0..4).flat_map(|_| world.see(&event)).collect();
+    assert_eq!((done[0].standing, done[0].offence), (Standing::Enforced, 1));
 }
 
 /// Two zones of two endpoints, some of which can take requests.

@@ -89,19 +89,21 @@ impl When {
 
     fn holds_of_request(&self, event: &Event<'_>, seen: &Seen<'_>) -> bool {
         let settings = &self.settings;
+        let status = answered(event);
         let reason = |reason| self.reasons & (1 << (reason as u32)) != 0;
         (self.reasons == 0 || event.reason.is_some_and(reason))
-            && (self.status.is_empty() || self.status.iter().any(|range| range.holds(event.status)))
+            && (self.status.is_empty() || self.status.iter().any(|range| range.holds(status)))
             && self.holds_of_firewall(event.waf)
             && any(&settings.routes, |route| Some(route.as_str()) == event.route)
             && self.upstream(seen)
             && any(&self.methods, |method| Some(method) == event.method)
+            && settings.refused.is_none_or(|refused| refused == is_refused(event))
             && settings.identified.is_none_or(|known| known == event.identity.is_some())
             && any(&settings.subjects, |subject| {
                 let shown = event.identity.and_then(|identity| identity.subject.as_deref());
                 shown == Some(subject)
             })
-            && self.path.as_ref().is_none_or(|path| path.is_match(event.path.as_bytes()))
+            && self.path.as_ref().is_none_or(|path| path.is_match(path_of(event).as_bytes()))
             && self.evidence.as_ref().is_none_or(|evidence| {
                 event.evidence.is_some_and(|found| evidence.is_match(found.as_bytes()))
             })
@@ -129,6 +131,22 @@ impl When {
     fn upstream(&self, seen: &Seen<'_>) -> bool {
         any(&self.settings.upstreams, |upstream| Some(upstream.as_str()) == seen.upstream())
     }
+}
+
+/// The status that tells what came of it: a client that leaves before it has read the answer does
+/// not hide what the upstream said.
+fn answered(event: &Event<'_>) -> u16 {
+    let left = event.reason == Some(Reason::ClientClosed);
+    event.upstream_status.filter(|_| left).unwrap_or(event.status)
+}
+
+fn is_refused(event: &Event<'_>) -> bool {
+    event.reason.is_some_and(|reason| reason != Reason::ClientClosed)
+}
+
+/// The path as it was understood: who spells it in another way asks for the same.
+pub(super) fn path_of<'a>(event: &Event<'a>) -> &'a str {
+    if event.canonical_path.is_empty() { event.path } else { event.canonical_path }
 }
 
 impl StatusRange {

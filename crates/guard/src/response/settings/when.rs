@@ -29,7 +29,8 @@ pub struct WhenSettings {
     pub evidence: Option<String>,
     /// Methods.
     pub methods: Vec<String>,
-    /// A regular expression that the path, without its query, matches somewhere.
+    /// A regular expression that the path matches somewhere: the canonical one, decoded once, and
+    /// without its query.
     pub path: Option<String>,
     /// Regular expressions that the values of these request headers match somewhere.
     pub headers: BTreeMap<String, String>,
@@ -39,6 +40,8 @@ pub struct WhenSettings {
     pub countries: Vec<String>,
     /// Numbers of autonomous systems; needs `geo.asn`.
     pub asns: Vec<u32>,
+    /// Whether the request was refused or failed here, rather than answered by its upstream.
+    pub refused: Option<bool>,
     /// Whether it is known who asks.
     pub identified: Option<bool>,
     /// Kinds of notices, for what happens beside requests, such as `endpoint_ejected`. A rule with
