@@ -125,17 +125,16 @@ impl Enforcement {
         let Some(found) = found else { return Ok(None) };
         match found.measure {
             Measure::Alert => Ok(None),
-            Measure::Throttle => {
-                // All on a route are not one offender.
-                let each =
-                    matches!(found.target, Target::Route(_)).then(|| bucket_of(request.client));
+            // The tarpit has a tighter bucket, too: nobody fills all of its places.
+            Measure::Throttle | Measure::Tarpit => {
+                // All on a route or in a network are not one offender.
+                let each = is_many(&found.target).then(|| bucket_of(request.client));
                 match self.take((&found.target, each), request) {
-                    Ok(()) => Ok(None),
+                    Ok(()) => Ok(Some(found).filter(|found| found.measure == Measure::Tarpit)),
                     Err(wait) => Err(Box::new((found.slow_down(wait), found))),
                 }
             }
             Measure::Isolate if self.isolate.is_some() => Ok(Some(found)),
-            Measure::Tarpit => Ok(Some(found)),
             // Without a quarantine the isolated have nowhere to go.
             Measure::Isolate | Measure::Block => Err(Box::new((found.denial(), found))),
         }
@@ -149,6 +148,18 @@ impl Enforcement {
 
 fn hardest(a: Option<InForce>, b: Option<InForce>) -> Option<InForce> {
     [a, b].into_iter().flatten().max_by_key(|found| found.measure)
+}
+
+/// Whether a target stands for more than one client.
+fn is_many(target: &Target) -> bool {
+    match target {
+        Target::Network(network) => {
+            let net = network.net();
+            net.prefix_len() < if net.addr().is_ipv4() { 32 } else { 64 }
+        }
+        Target::Route(_) => true,
+        _ => false,
+    }
 }
 
 /// A client, and of IPv6 what one subscriber gets.

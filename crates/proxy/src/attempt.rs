@@ -96,8 +96,8 @@ pub(crate) async fn begin(
             return Error::e_explain(NO_ENDPOINT, pool.name().to_owned());
         }
     };
-    if let Some(total) = timeouts.total.filter(|_| ctx.journey.started.is_none()) {
-        protocols::end_stream_at(arrival.received_at + total);
+    if let Some(end) = ctx.end().filter(|_| ctx.journey.started.is_none()) {
+        protocols::end_stream_at(end);
     }
     let peer = match arrival.target.upgrade {
         Upgrade::WebSocket => upstream.dialer.upgrade_peer(&lease, &timeouts),

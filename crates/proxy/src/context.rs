@@ -45,6 +45,8 @@ pub(crate) struct Context {
     pub(crate) lane: Option<Arc<Lane>>,
     /// The measure that holds for the request, if one does.
     pub(crate) measure: Option<InForce>,
+    /// How long the tarpit held the request, which no deadline counts.
+    pub(crate) tarpit: Duration,
     /// Where the request goes in place of its lane's upstream, if it is isolated.
     pub(crate) quarantine: Option<Arc<Upstream>>,
     /// Which of the lane's upstreams, once that is chosen.
@@ -218,7 +220,7 @@ impl Context {
     /// When the request's total time is over.
     pub(crate) fn end(&self) -> Option<Instant> {
         let total = self.timeouts()?.total?;
-        self.arrival.as_ref().map(|arrival| arrival.received_at + total)
+        self.arrival.as_ref().map(|arrival| arrival.received_at + total + self.tarpit)
     }
 
     /// What an error means, with what the connection knows about it.
@@ -361,12 +363,10 @@ impl Context {
 
     /// Why a request that is dropped in mid-flight ended.
     fn reason_of_drop(&self) -> Reason {
-        let (Some(arrival), Some(total)) =
-            (&self.arrival, self.timeouts().and_then(|timeouts| timeouts.total))
-        else {
+        let (Some(arrival), Some(end)) = (&self.arrival, self.end()) else {
             return Reason::ClientClosed;
         };
-        let overdue = arrival.edge.clock().now() >= arrival.received_at + total;
+        let overdue = arrival.edge.clock().now() >= end;
         if overdue { Reason::TotalTimeout } else { Reason::ClientClosed }
     }
 }

@@ -32,7 +32,7 @@ use crate::body;
 use crate::connection::Connection;
 use crate::context::{Arrival, Context, Findings};
 use crate::edge::{Edge, Live};
-use crate::enforcement::hold::hold;
+use crate::enforcement::hold::{blocked, hold};
 use crate::exchange;
 use crate::refused;
 use crate::request_id::RequestId;
@@ -73,6 +73,11 @@ impl Gateway {
     /// From the head to the decision.
     async fn receive(&self, session: &mut Session, ctx: &mut Context) -> Result<Next, Box<Denial>> {
         if let Err(denial) = self.arrive(session, ctx) {
+            // Whoever is banned costs no look of the firewall.
+            ctx.measure = ctx.arrival.as_ref().and_then(blocked);
+            if let Some(found) = &ctx.measure {
+                return Err(found.denial().into());
+            }
             refused::look(session, ctx);
             return Err(denial);
         }
@@ -89,10 +94,9 @@ impl Gateway {
         let admitted = match decide(arrival, &request, &facts, &mut ctx.trace.stages).await {
             Ok(admitted) => *admitted,
             Err(refused) => {
-                let measure = refused.measure.clone();
-                let held = hold(arrival, measure.as_ref()).await;
                 let denial = note(*refused, ctx);
-                ctx.body_wait += held?.waited;
+                let arrival = ctx.arrival.as_ref().ok_or_else(|| denial.clone())?;
+                ctx.body_wait += hold(arrival, ctx.measure.as_ref()).await?.waited;
                 return Err(denial.into());
             }
         };
@@ -106,6 +110,7 @@ impl Gateway {
         let held = hold(arrival, ctx.measure.as_ref()).await?;
         ctx.trace.waited(Stage::Held, holding);
         ctx.body_wait += held.waited;
+        ctx.tarpit = held.waited;
         if let Action::Proxy { to, .. } = &route.action {
             ctx.quarantine = held.quarantine;
             let chosen = to.choose(&request, random::next(), arrival.time);
@@ -517,8 +522,7 @@ fn await_next_bytes(ctx: &Context, now: Instant) {
 /// Sets the deadline to the earlier of `wait` from now and the request's total time.
 fn set_deadline(ctx: &Context, now: Instant, wait: Option<Duration>) {
     let Some(arrival) = &ctx.arrival else { return };
-    let total = ctx.timeouts().and_then(|timeouts| timeouts.total);
-    let ends = [wait.map(|wait| now + wait), total.map(|total| arrival.received_at + total)];
+    let ends = [wait.map(|wait| now + wait), ctx.end()];
     let end = ends.into_iter().flatten().min();
     arrival.connection.set_deadline(end.map(tokio::time::Instant::from_std));
 }

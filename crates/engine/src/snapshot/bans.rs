@@ -6,6 +6,7 @@ use tidegate_core::SettingsError;
 use tidegate_core::net::Network;
 use tidegate_core::units::ByteSize;
 use tidegate_guard::Bans;
+use tidegate_guard::bans::target::is_too_wide;
 use tidegate_guard::bans::{Ban, file};
 use tidegate_guard::response::ResponseSettings;
 
@@ -28,6 +29,10 @@ pub(super) fn listed(config: &Config, errors: &mut Vec<SettingsError>) -> Vec<Ba
         match read_file(path, MAX_LIST) {
             Ok(text) => {
                 let (bans, bad) = file::read_list(&text, &name, 0, None);
+                let wide = bans.iter().filter(|ban| is_too_wide(&ban.target));
+                errors.extend(wide.map(|ban| {
+                    error(format!("`{name}` names {}, which is most of the internet", ban.target))
+                }));
                 listed.extend(bans);
                 errors.extend(bad.iter().map(|bad| error(format!("`{name}`, {bad}"))));
             }

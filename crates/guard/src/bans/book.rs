@@ -269,7 +269,13 @@ fn objection(ban: &Ban, never: &AddressSet, wall: SystemTime) -> Option<Why> {
         return Some(Why::Over);
     }
     match &ban.target {
-        Target::Network(network) if never.contains(network.net().addr()) => Some(Why::Protected),
+        // A wider one spares the protected in it.
+        Target::Network(network)
+            if never.contains(network.net().network())
+                && never.contains(network.net().broadcast()) =>
+        {
+            Some(Why::Protected)
+        }
         _ => None,
     }
 }

@@ -38,6 +38,17 @@ pub struct Written {
     pub upstream: Option<String>,
 }
 
+/// Shorter prefixes than these hit whole countries: from elsewhere they are a mistake.
+const WIDEST: (u8, u8) = (8, 16);
+
+/// Whether a target is wider than somebody elsewhere may decide about: an IPv4 /8, an IPv6 /16.
+#[must_use]
+pub fn is_too_wide(target: &Target) -> bool {
+    let Target::Network(network) = target else { return false };
+    let net = network.net();
+    net.prefix_len() < if net.addr().is_ipv4() { WIDEST.0 } else { WIDEST.1 }
+}
+
 /// The words do not name one target.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unclear {

@@ -119,6 +119,9 @@ pub(crate) async fn keep(edge: Arc<Edge>) {
         if rounds.is_multiple_of(OWN_ROUNDS) {
             own = Arc::new(own::addresses());
         }
+        if edge.is_draining() {
+            return;
+        }
         let own = Arc::clone(&own);
         let busy = edge.clone();
         let clock = edge.clock();

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tidegate_core::decision::{Decision, Evidence, Measure, Standing, Target};
 use tidegate_core::units::Span;
-use tidegate_guard::bans::target::Written;
+use tidegate_guard::bans::target::{Written, is_too_wide};
 
 use super::{carry_out, told};
 use crate::admin::{json_answer, text};
@@ -115,7 +115,7 @@ impl Order {
     fn decision(self, edge: &Edge) -> Arc<Decision> {
         let time = edge.clock().wall();
         let Self { rule, target, measure, lasts, .. } = self;
-        let standing = match told::is_too_wide(&target) {
+        let standing = match is_too_wide(&target) {
             true => Standing::Capped,
             false => Standing::Enforced,
         };

@@ -2,6 +2,7 @@
 //! over; what it decides goes through a bounded queue to one task, which puts the measures in force
 //! in batches, tells of them and records them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,9 +68,21 @@ impl Edge {
     /// Gives decisions to whoever carries them out; what finds no room is counted.
     pub(crate) fn queue_decisions(&self, decisions: Option<Decisions>) {
         let Some(decisions) = decisions else { return };
-        let count = decisions.decided.len();
-        if self.decided().queue.try_send(decisions).is_err() {
-            self.metrics().decisions_dropped(count as u64);
+        if let Err(full) = self.decided().queue.try_send(decisions) {
+            let lost = full.into_inner().decided;
+            self.metrics().decisions_dropped(lost.len() as u64);
+            self.not_done(lost.iter());
+        }
+    }
+}
+
+impl Edge {
+    /// Lets the policy decide anew about those whom no measure holds although it decided so.
+    fn not_done<'d>(&self, decided: impl Iterator<Item = &'d Arc<Decision>>) {
+        let live = self.live();
+        let Some(policy) = live.snapshot.response() else { return };
+        for decision in decided {
+            policy.forget(&decision.target, now(self.clock()));
         }
     }
 }
@@ -112,6 +125,12 @@ pub(crate) fn put_in_force(edge: &Edge, decided: Vec<Arc<Decision>>) {
     let live = edge.live();
     let bans = live.snapshot.bans();
     let (now, panic) = (now(edge.clock()), bans.is_suspended());
+    let wished: BTreeSet<Target> = decided
+        .iter()
+        .filter(|decision| decision.standing == Standing::Enforced)
+        .filter(|decision| decision.measure != Measure::Alert)
+        .map(|decision| decision.target.clone())
+        .collect();
     let mut decided: Vec<_> = decided
         .into_iter()
         .map(|decision| match decision.standing {
@@ -135,6 +154,8 @@ pub(crate) fn put_in_force(edge: &Edge, decided: Vec<Arc<Decision>>) {
             *decision = with_standing(decision, standing);
         }
     }
+    let failed = |decision: &&Arc<Decision>| wished.contains(&decision.target) && !holds(decision);
+    edge.not_done(decided.iter().filter(failed));
     for decision in decided {
         tell(edge, decision);
     }

@@ -54,6 +54,13 @@ pub(crate) async fn hold(
     }
 }
 
+/// The ban that refuses whoever sent a head that cannot be served.
+pub(crate) fn blocked(arrival: &Arrival) -> Option<InForce> {
+    let bans = arrival.live.snapshot.bans();
+    let found = bans.look_up(arrival.client, arrival.received_at);
+    found.filter(|found| found.measure == Measure::Block)
+}
+
 impl Context {
     /// What of the measures was done about the request.
     pub(crate) fn applied(&self) -> Option<Applied<'_>> {

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::{Method, Response, StatusCode};
+use parking_lot::Mutex;
 use serde_json::json;
 use tidegate_core::notice::NoticeKind;
 use tokio::time::sleep;
@@ -25,6 +26,7 @@ const LOOK: Duration = Duration::from_millis(250);
 pub(crate) struct Switch {
     by_hand: AtomicBool,
     by_file: AtomicBool,
+    turning: Mutex<()>,
 }
 
 impl Edge {
@@ -45,14 +47,18 @@ impl Edge {
         let live = self.live();
         let response = live.snapshot.settings().response.as_ref();
         let path = response.and_then(|response| response.panic_file.as_deref());
-        let there = path.is_some_and(|path: &Path| path.exists());
-        if self.panic_switch().by_file.swap(there, Ordering::Relaxed) != there {
+        let before = self.panic_switch().by_file.load(Ordering::Relaxed);
+        // What cannot be looked at now is as it was.
+        let there = path.is_some_and(|path: &Path| path.try_exists().unwrap_or(before));
+        self.panic_switch().by_file.store(there, Ordering::Relaxed);
+        if there != before {
             self.apply_panic("file");
         }
     }
 
     fn apply_panic(&self, by: &str) {
         let switch = self.panic_switch();
+        let _one_at_a_time = switch.turning.lock();
         let on = switch.by_hand.load(Ordering::Relaxed) || switch.by_file.load(Ordering::Relaxed);
         if !self.live().snapshot.bans().suspend(on) {
             return;

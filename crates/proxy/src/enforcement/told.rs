@@ -10,20 +10,6 @@ use crate::happened::notice;
 /// Of how many imported bans each is told and recorded; of more there is one sum.
 pub(crate) const EXAMPLES: usize = 50;
 
-/// Shorter prefixes than these hit whole countries: from elsewhere they are a mistake.
-const WIDEST: (u8, u8) = (8, 16);
-
-/// Whether a target is wider than somebody elsewhere may decide about.
-pub(crate) fn is_too_wide(target: &Target) -> bool {
-    match target {
-        Target::Network(network) => match network.net() {
-            ipnet::IpNet::V4(net) => net.prefix_len() < WIDEST.0,
-            ipnet::IpNet::V6(net) => net.prefix_len() < WIDEST.1,
-        },
-        _ => false,
-    }
-}
-
 /// Bans were taken over from elsewhere: how many, how many lifted, how many not taken; with some of
 /// those that were.
 pub(crate) fn imported(

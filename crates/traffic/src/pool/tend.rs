@@ -112,8 +112,8 @@ impl Pool {
     }
 
     /// Quarantines these endpoints and those of these zones, and no others, for the response policy.
-    /// Answers for how many endpoints that is new. What comes back comes back gradually. If nobody
-    /// else could serve, nobody is quarantined.
+    /// Answers for how many endpoints that is new. What comes back comes back gradually. If the
+    /// others that can serve were less than half of all, nobody is quarantined.
     pub fn quarantine(&self, endpoints: &[std::net::SocketAddr], zones: &[Box<str>]) -> usize {
         let all = self.endpoints();
         let named = |endpoint: &Endpoint| {
@@ -121,8 +121,9 @@ impl Pool {
                 || zones.iter().any(|zone| endpoint.locality().is_named(zone))
         };
         let serves = |e: &Endpoint| e.is_open() && e.is_healthy() && !e.is_ejected();
-        let others = all.iter().any(|endpoint| !named(endpoint) && serves(endpoint));
-        let wanted = |endpoint: &Endpoint| others && named(endpoint);
+        let others = all.iter().filter(|endpoint| !named(endpoint) && serves(endpoint)).count();
+        let open = all.iter().filter(|endpoint| endpoint.is_open()).count();
+        let wanted = |endpoint: &Endpoint| others > 0 && others * 2 >= open && named(endpoint);
         if all.iter().all(|endpoint| endpoint.is_quarantined() == wanted(endpoint)) {
             return 0;
         }

@@ -9,9 +9,9 @@ use tidegate_core::decision::{Measure, Target};
 use tidegate_core::net::Network;
 use tidegate_guard::Ban;
 use tidegate_guard::bans::CrowdsecSettings;
+use tidegate_guard::bans::target::is_too_wide;
 
 use super::SOURCE;
-use crate::enforcement::told::is_too_wide;
 
 /// An answer; either list may be `null`.
 #[derive(Debug, Default, Deserialize)]
