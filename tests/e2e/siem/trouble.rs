@@ -70,7 +70,8 @@ fn dead_receivers_slow_no_request_and_grow_no_memory() {
     let grown = resident(&with).saturating_sub(memory);
     eprintln!("a request with three dead sinks {own:?}, without {other:?}; {grown} KiB more");
     assert!(own < other * 3 / 2, "{own:?} beside {other:?}");
-    assert!(grown < 4096, "{grown} KiB");
+    // Kept, the requests of these rounds would be more than 15 MiB.
+    assert!(grown < 8192, "{grown} KiB");
     for sink in ["gone", "hole", "hanging"] {
         let read = |name: &str, labels: &[(&str, &str)]| {
             let labels = [&[("sink", sink)], labels].concat();
