@@ -78,7 +78,7 @@ fn event_fields(object: &mut Object<'_>, event: &Event<'_>) {
             found.then_some("intrusion_detection"),
             auth.map(|_result| "authentication"),
         ];
-        fields.list("category", categories.into_iter().flatten(), |out, name| string(out, name));
+        fields.list("category", categories.into_iter().flatten(), string);
         let access = match outcome {
             Outcome::Failed | Outcome::Left => "error",
             _ if outcome.is_denied() => "denied",
@@ -87,7 +87,7 @@ fn event_fields(object: &mut Object<'_>, event: &Event<'_>) {
         // A logon starts a session, as ECS sees it.
         let starts = auth.map(|_result| "start");
         let types = [Some("access"), Some(access), starts];
-        fields.list("type", types.into_iter().flatten(), |out, name| string(out, name));
+        fields.list("type", types.into_iter().flatten(), string);
         fields.text("action", event.reason.map_or("request", Reason::code));
         let failed = event.reason.is_some() || event.status >= 400;
         fields.text("outcome", if failed { "failure" } else { "success" });
@@ -222,8 +222,8 @@ pub(super) fn notice(out: &mut Vec<u8>, node: &Node, notice: &Notice) {
         let alert = notice.kind.area() == Area::Response || notice.severity >= Severity::High;
         fields.text("kind", if alert { "alert" } else { "event" });
         let (category, kind) = category(notice.kind);
-        fields.list("category", [category], |out, name| string(out, name));
-        fields.list("type", [kind], |out, name| string(out, name));
+        fields.list("category", [category], string);
+        fields.list("type", [kind], string);
         fields.text("action", notice.kind.code());
         let failed = outcome == Outcome::Failed || outcome.is_denied();
         fields.text("outcome", if failed { "failure" } else { "success" });

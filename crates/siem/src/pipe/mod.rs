@@ -48,7 +48,7 @@ pub struct PipeOptions {
 }
 
 /// How often a spool is looked for that is not open yet.
-const LOOK: Duration = Duration::from_millis(100);
+const LOOK: Duration = Duration::from_millis(20);
 
 /// A running delivery.
 #[derive(Debug)]
@@ -89,6 +89,8 @@ struct Place {
     path: PathBuf,
     max: AtomicU64,
     opened: OnceLock<Arc<Spool>>,
+    /// Nobody tries to open it any more.
+    given_up: AtomicBool,
 }
 
 /// What the world was told, so that it is not told with every attempt.
@@ -135,6 +137,7 @@ impl Pipe {
             path: path.to_owned(),
             max: AtomicU64::new(max),
             opened: OnceLock::new(),
+            given_up: AtomicBool::new(false),
         });
         let shared = Arc::new(Shared {
             name: Arc::clone(&options.name),
@@ -327,17 +330,17 @@ impl Shared {
         }
     }
 
-    /// The spool, once it is open; `None` if all ends before.
+    /// The spool, once it is open; `None` if all ends before it could be.
     async fn opened(&self) -> Option<Arc<Spool>> {
         let place = self.place.as_ref()?;
         loop {
             if let Some(spool) = place.opened.get() {
                 return Some(Arc::clone(spool));
             }
-            if self.is_ending() {
+            if place.given_up.load(Ordering::Acquire) {
                 return None;
             }
-            self.pause(LOOK).await;
+            tokio::time::sleep(LOOK).await;
         }
     }
 

@@ -158,21 +158,33 @@ impl Sender {
         let stats = &self.shared.stats;
         Stats::add(&stats.sent, count - refused);
         stats.dropped(Dropped::Refused, refused);
-        let batch = match taken {
-            Taken::Memory(_) => return self.shared.queue.done(count),
-            Taken::Disk(batch) => batch,
-        };
-        let Some(spool) = self.shared.opened().await else { return };
-        let damaged = usize::try_from(batch.damaged).unwrap_or(usize::MAX);
+        match taken {
+            Taken::Memory(_) => self.shared.queue.done(count),
+            Taken::Disk(batch) => {
+                let Some(spool) = self.shared.opened().await else { return };
+                let count = count + self.damaged(batch.damaged);
+                if spool.is_own(&batch) {
+                    stats.left_disk(count);
+                } else {
+                    Stats::add(&stats.recovered, count);
+                }
+                self.note(spool, batch).await;
+            }
+        }
+    }
+
+    /// Counts records that were damaged in the spool.
+    fn damaged(&self, damaged: u64) -> usize {
+        let damaged = usize::try_from(damaged).unwrap_or(usize::MAX);
         if damaged > 0 {
             tracing::warn!(sink = &*self.options.name, damaged, "records of a spool are damaged");
-            stats.dropped(Dropped::Damaged, damaged);
+            self.shared.stats.dropped(Dropped::Damaged, damaged);
         }
-        if spool.is_own(&batch) {
-            stats.left_disk(count + damaged);
-        } else {
-            Stats::add(&stats.recovered, count + damaged);
-        }
+        damaged
+    }
+
+    /// Notes in the spool that a batch was sent.
+    async fn note(&self, spool: Arc<Spool>, batch: Batch) {
         let noted = spawn_blocking(move || spool.done(&batch)).await;
         if let Ok(Err(error)) = noted {
             // The place is kept in memory: only after a crash are they sent again.

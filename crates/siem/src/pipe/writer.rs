@@ -25,7 +25,12 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Runs until the queue is closed and empty.
 pub(super) async fn run(shared: Arc<Shared>, retry: (Duration, Duration)) {
     let mut backoff = Backoff::new(retry.0, retry.1, shared.queue.origin());
-    let Some(spool) = open(&shared, &mut backoff).await else { return };
+    let Some(spool) = open(&shared, &mut backoff).await else {
+        if let Some(place) = &shared.place {
+            place.given_up.store(true, Ordering::Release);
+        }
+        return;
+    };
     loop {
         match timeout(SYNC, shared.queue.wait()).await {
             Ok(true) => {}

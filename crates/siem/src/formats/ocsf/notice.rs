@@ -129,7 +129,7 @@ fn finding(object: &mut Object<'_>, notice: &Notice) {
     object.object("finding_info", |info| {
         info.text("uid", &uid(notice));
         info.text("title", &notice.summary);
-        info.list("types", [notice.kind.code()], |out, text| string(out, text));
+        info.list("types", [notice.kind.code()], string);
         if let Some(decision) = decision {
             info.object("analytic", |analytic| {
                 analytic.text("name", &decision.rule);

@@ -202,7 +202,7 @@ fn firewall_rule(object: &mut Object<'_>, event: &Event<'_>) {
             rule.text("type", "waf");
             rule.text("match_location", &found.target);
             let piece = masked_piece(&found.target, &found.piece);
-            rule.list("match_details", [piece], |out, piece| string(out, piece));
+            rule.list("match_details", [piece], string);
         });
     } else if let Some(applied) = event.measure {
         object.object("firewall_rule", |rule| {
