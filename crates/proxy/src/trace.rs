@@ -97,7 +97,7 @@ impl Trace {
         if !begun.keeps_state {
             upstream.remove_header("tracestate");
         }
-        upstream.insert_header("traceparent", self.traceparent(begun, self.present))
+        upstream.insert_header("traceparent", traceparent(begun, self.present))
     }
 
     /// What another request for the same client says, under a span of its own; `None` if nobody
@@ -105,12 +105,7 @@ impl Trace {
     pub(crate) fn another(&self) -> Option<(SpanId, HeaderValue)> {
         let begun = self.begun.as_ref()?;
         let id = SpanId::new(random::next());
-        Some((id, self.traceparent(begun, Some(id))))
-    }
-
-    #[expect(clippy::unused_self, reason = "it reads as what the trace says")]
-    fn traceparent(&self, begun: &Begun, span: Option<SpanId>) -> HeaderValue {
-        begun.context.at(span.unwrap_or(begun.context.span)).traceparent()
+        Some((id, traceparent(begun, Some(id))))
     }
 
     /// A try on an endpoint begins.
@@ -169,6 +164,11 @@ impl Trace {
             self.stages.passed(stage, since);
         }
     }
+}
+
+/// The header's value for whoever comes after this span of ours; the server's without one.
+fn traceparent(begun: &Begun, span: Option<SpanId>) -> HeaderValue {
+    begun.context.at(span.unwrap_or(begun.context.span)).traceparent()
 }
 
 /// How the sending of spans is, for the metrics; `None` if nothing is sent.
