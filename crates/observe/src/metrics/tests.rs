@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use tidegate_core::Reason;
-use tidegate_core::decision::{Evidence, Standing, Target};
+use tidegate_core::decision::{Evidence, Measure, Standing, Target};
 use tidegate_core::event::{WafMatch, WafSummary};
 
 use super::*;
@@ -331,11 +331,22 @@ fn everything() -> Metrics {
         ..Default::default()
     });
     let dropped = [("queue_full", 1), ("refused", 2), ("not_sent", 3)];
+    measures_and_sinks(&metrics);
+    metrics.set_traces(Some(TraceSample { sent: 1, dropped, ..Default::default() }));
+    // Handles are dropped here, as by a process that ends: show before.
+    let shown = metrics.render(Exposition::Text);
+    assert!(!shown.is_empty());
+    std::mem::forget((route, upstream, listener));
+    metrics
+}
+
+/// What of the metrics the response policy and the sinks count.
+fn measures_and_sinks(metrics: &Metrics) {
     metrics.crowdsec_asked(true);
-    metrics.decided(&tidegate_core::Decision {
+    metrics.decided(&Decision {
         time: UNIX_EPOCH,
         rule: "scanners".into(),
-        measure: tidegate_core::Measure::Block,
+        measure: Measure::Block,
         target: Target::Route("pay".into()),
         until: None,
         standing: Standing::Enforced,
@@ -348,12 +359,6 @@ fn everything() -> Metrics {
         spool_bytes: Some(1),
         ..SinkState::default()
     }]);
-    metrics.set_traces(Some(TraceSample { sent: 1, dropped, ..Default::default() }));
-    // Handles are dropped here, as by a process that ends: show before.
-    let shown = metrics.render(Exposition::Text);
-    assert!(!shown.is_empty());
-    std::mem::forget((route, upstream, listener));
-    metrics
 }
 
 #[test]
