@@ -14,7 +14,7 @@ const CONFIG: &str = "
 auth:
   issuers:
     corp: { issuer: https://id.example.com, audience: [api], keys: { inline: '<keys>' } }
-  report: { file: <state>/scopes.json }
+  report: { file: <state>/scopes.json, subjects: true }
   log_key: '${env:LOG_KEY}'
 routes:
   - { id: money, path: /money, to: api, auth: { jwt: corp, scopes: [pay:read], methods: { GET: {}, POST: { scopes: [pay:write] } } } }
@@ -59,7 +59,7 @@ fn shop_asks(gateway: &Gateway, signer: &Signer, method: &str, path: &str) -> u1
 
 fn client(report: &Value, name: &str) -> Option<Value> {
     let clients = report["clients"].as_array().expect("clients");
-    clients.iter().find(|client| client["client"] == name).cloned()
+    clients.iter().find(|row| row["client"] == name || row["subject"] == name).cloned()
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn it_outlives_a_reload_and_the_process_and_is_told_to_people() {
 #[test]
 fn a_report_that_is_not_kept_is_said_so() {
     let (origin, signer) = (Origin::start(Reply::ok("ok")), Signer::new("k1"));
-    let config = CONFIG.replace("  report: { file: <state>/scopes.json }\n", "");
+    let config = CONFIG.replace("  report: { file: <state>/scopes.json, subjects: true }\n", "");
     let gateway = Gateway::builder(&config)
         .set("origin", origin.address())
         .set("keys", key_set(&[signer.jwk()]))
@@ -153,7 +153,8 @@ fn a_report_that_is_not_kept_is_said_so() {
     std::fs::write(folder.path().join("scopes.json"), "{").expect("writes");
     let file = folder.path().join("scopes.json");
     let begins = format!("  report: {{ file: {} }}\n", file.display());
-    gateway.write_config(&CONFIG.replace("  report: { file: <state>/scopes.json }\n", &begins));
+    let told = "  report: { file: <state>/scopes.json, subjects: true }\n";
+    gateway.write_config(&CONFIG.replace(told, &begins));
     assert!(gateway.reload().status < 300);
     assert_eq!(report(&gateway)["clients"], json!([]));
     assert!(folder.path().join("scopes.json.bad").exists());

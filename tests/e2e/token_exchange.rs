@@ -1,12 +1,17 @@
 //! Token exchange in the running binary, with a token endpoint that does what a test wants.
 
+use std::net::SocketAddr;
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tidegate_testkit::client::Ask;
+use tidegate_testkit::gateway::binary;
+use tidegate_testkit::origin::closed_port;
+use tidegate_testkit::programs::output;
 use tidegate_testkit::tokens::{Signer, key_set, now};
-use tidegate_testkit::{Gateway, Origin, Reply, Response};
+use tidegate_testkit::{Gateway, Origin, Reply, Response, wait};
 
 use crate::assert_problem;
 
@@ -38,12 +43,21 @@ struct Rig {
 
 impl Rig {
     fn new(script: impl Fn(&str) -> Reply + Send + Sync + 'static) -> Self {
+        Self::with(CONFIG, closed_port(), script)
+    }
+
+    fn with(
+        config: &str,
+        trap: SocketAddr,
+        script: impl Fn(&str) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let endpoint =
             Origin::script(move |request| script(&String::from_utf8_lossy(&request.body)));
         let (origin, signer) = (Origin::start(Reply::ok("ok")), Signer::new("k1"));
-        let gateway = Gateway::builder(CONFIG)
+        let gateway = Gateway::builder(config)
             .set("origin", origin.address())
             .set("endpoint", endpoint.address())
+            .set("trap", trap)
             .set("keys", key_set(&[signer.jwk()]))
             .env("GATEWAY_SECRET", "the secret of the gateway")
             .start();
@@ -113,7 +127,8 @@ fn the_upstream_gets_a_token_of_its_own_and_never_the_callers() {
 #[test]
 fn who_brings_the_same_token_waits_for_one_call() {
     let slow = |_form: &str| Reply::Delayed(Duration::from_millis(200), Box::new(issued("slow")));
-    let rig = Rig::new(slow);
+    let patient = CONFIG.replace("timeout: 500ms", "timeout: 10s");
+    let rig = Rig::with(&patient, closed_port(), slow);
     let token = rig.token("ann");
     thread::scope(|threads| {
         let clients: Vec<_> = (0..8).map(|_| threads.spawn(|| rig.ask(&token).status)).collect();
@@ -188,6 +203,54 @@ fn a_revocation_ends_what_was_exchanged_before() {
     assert_eq!(revoked.status, 200, "{}", revoked.text());
     assert_problem(&rig.ask(&token), 401, "invalid_token");
     assert_eq!(rig.origin.received().len(), 1);
+}
+
+#[test]
+fn who_is_isolated_brings_no_token_into_the_quarantine() {
+    let trap = Origin::start(Reply::ok("trapped"));
+    let config = CONFIG.replace("upstreams: {", "upstreams: { trap: { endpoints: [<trap>] },");
+    let config = format!("response: {{ builtin: off, isolate: {{ to: trap }} }}\n{config}");
+    let rig = Rig::with(&config, trap.address(), |_form| issued("for-billing"));
+    let token = rig.token("ann");
+    assert_eq!(rig.ask(&token).text(), "ok");
+    let mut add = Command::new(binary());
+    add.args(["bans", "add", "--subject", "ann", "--provider", "corp", "--measure", "isolate"]);
+    let added = output(add.args(["--admin", &rig.gateway.admin().to_string()]));
+    assert!(added.status.success(), "{}", added.stderr);
+    assert_eq!(rig.ask(&token).text(), "trapped");
+    let raw = trap.raw();
+    let text = String::from_utf8_lossy(&raw);
+    assert!(!text.contains("for-billing") && !text.contains(&token), "{text}");
+    assert_eq!(trap.received()[0].header("authorization"), None);
+}
+
+#[test]
+fn after_a_reload_nobody_waits_for_a_call_that_asks_for_more() {
+    // The first call is under way when the settings change to another audience.
+    let patient = CONFIG.replace("timeout: 500ms", "timeout: 10s");
+    let rig = Rig::with(&patient, closed_port(), |form| {
+        let to = form.split('&').find_map(|pair| pair.strip_prefix("audience="));
+        match to.unwrap_or_default() {
+            "billing" => Reply::Delayed(Duration::from_secs(1), Box::new(issued("wide"))),
+            _ => issued("narrow"),
+        }
+    });
+    let token = rig.token("ann");
+    thread::scope(|threads| {
+        let first = threads.spawn(|| rig.ask(&token).status);
+        wait::until("the first is asked for", || !rig.endpoint.received().is_empty());
+        rig.gateway.write_config(&patient.replace("audience: billing", "audience: reports"));
+        assert!(rig.gateway.reload().status < 300);
+        assert_eq!(rig.ask(&token).status, 200);
+        let sent = rig.origin.received();
+        let sent: Vec<_> = sent.iter().filter_map(|it| it.header("authorization")).collect();
+        assert!(sent.contains(&"Bearer narrow"), "{sent:?}");
+        assert_eq!(
+            first.join().expect("a client"),
+            200,
+            "who began under the old settings ends so"
+        );
+    });
 }
 
 #[test]

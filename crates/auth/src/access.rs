@@ -11,7 +11,7 @@ use crate::demand::{Demand, Methods};
 use crate::dpop::{Dpop, ProofError};
 use crate::exchange::{Trade, Traded};
 use crate::forward::{Forward, Forwarded};
-use crate::identity::{Authenticated, Caller, Identity, Permitted};
+use crate::identity::{Authenticated, Caller, Permitted};
 use crate::jose::sha256;
 use crate::providers::Auth;
 use crate::refusal::{Challenge, Scheme, forbidden, unavailable};
@@ -118,10 +118,11 @@ impl Access {
 
     /// The scopes for want of which somebody would not have passed: all that are demanded, and of
     /// alternatives the first that they have.
-    pub(crate) fn used_scopes<'a>(&'a self, place: usize, who: &'a Identity) -> Vec<&'a str> {
+    pub(crate) fn used_scopes(&self, place: usize, granted: &[Box<str>]) -> Vec<&str> {
         let Some(guard) = &self.0 else { return Vec::new() };
         let own = guard.methods.as_ref().and_then(|methods| methods.at(place));
-        std::iter::once(&guard.demand).chain(own).flat_map(|demand| demand.used_by(who)).collect()
+        let demands = std::iter::once(&guard.demand).chain(own);
+        demands.flat_map(|demand| demand.used_of(granted)).collect()
     }
 
     /// Which scopes are demanded, by method; `*` stands for all others, and for all.
@@ -257,7 +258,8 @@ impl Guard {
     /// The policy service's word, if there is one to ask.
     fn ask_elsewhere(&self, permitted: Permitted, waited: &Waited) -> Result<Permitted, Verdict> {
         let Some(external) = &self.external else { return Ok(permitted) };
-        let who = || Some(permitted.who().clone());
+        // Where the service alone decides, nobody said who it is.
+        let who = || Some(permitted.who().clone()).filter(|_| !self.ways.is_empty());
         match &waited.word {
             Some(Word::Allowed(fields)) => Ok(permitted.with(fields)),
             Some(Word::Denied(denial)) => Err(Verdict::Refused(denial.clone(), who())),

@@ -1,6 +1,7 @@
 //! Policy services: what they are told of a request, and what their answer means. The proxy makes
 //! the calls.
 
+use std::fmt;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -29,13 +30,19 @@ pub enum Word {
     Denied(Box<Denial>),
 }
 
-/// A call to make.
-#[derive(Debug)]
+/// A call to make. It is not printed: there may be a token or a secret in it.
 pub struct Inquiry {
     /// The fields to send.
     pub headers: HeaderMap,
     /// The body to POST; a GET without.
     pub body: Option<String>,
+}
+
+impl fmt::Debug for Inquiry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.headers.keys().map(HeaderName::as_str).collect();
+        f.debug_struct("Inquiry").field("headers", &names).finish_non_exhaustive()
+    }
 }
 
 impl Authorizer {

@@ -91,8 +91,9 @@ impl Demand {
 
     /// The scopes by which somebody meets it: all that it wants, and the first that they have of
     /// those among which it wants any.
-    pub(crate) fn used_by<'a>(&'a self, who: &'a Identity) -> impl Iterator<Item = &'a str> {
-        let first = self.scopes.any.iter().find(|scope| who.has_scope(scope));
+    pub(crate) fn used_of(&self, granted: &[Box<str>]) -> impl Iterator<Item = &str> {
+        let has = |scope: &&String| granted.iter().any(|own| **own == ***scope);
+        let first = self.scopes.any.iter().find(has);
         self.scopes.all.iter().chain(first).map(String::as_str)
     }
 

@@ -18,8 +18,8 @@ use crate::settings::{ClientAuth, ExchangeSettings, Names, TokenKind};
 
 /// So many seconds before its end a token is used no longer: the upstream has to take it still.
 const MARGIN: u64 = 10;
-/// More of a description is not told to the log.
-const MAX_TOLD: usize = 200;
+/// More of an error's code is not told to the log.
+const MAX_TOLD: usize = 64;
 
 /// A token endpoint, and what it gave.
 #[derive(Debug)]
@@ -117,6 +117,13 @@ impl Exchanger {
     #[must_use]
     pub fn settings(&self) -> &ExchangeSettings {
         &self.settings
+    }
+
+    /// What tells it from another one of its name for as long as either is kept: a reload that
+    /// changes nothing keeps it.
+    #[must_use]
+    pub fn instance(&self) -> usize {
+        Arc::as_ptr(&self.traded).addr()
     }
 
     /// How many answers are remembered, and in about how many bytes.
@@ -243,9 +250,8 @@ impl Exchanger {
     /// It says nothing about it: we or the endpoint are at fault.
     fn refusal(&self, status: StatusCode, answer: &Object) -> Result<Traded, TradeError> {
         let error = answer.text("error").unwrap_or_default();
-        let told = answer.text("error_description").unwrap_or_default();
-        let told: String = told.chars().filter(|c| matches!(c, ' '..='~')).take(MAX_TOLD).collect();
-        let evidence = |error: &str| format!("`{}` says {error} {told}", self.name).trim().into();
+        // A description may repeat the token, which is nothing for a log.
+        let evidence = |error: &str| format!("`{}` says {error}", self.name).into();
         match error {
             _ if !status.is_client_error() => {}
             "invalid_grant" | "invalid_request" | "invalid_token" => {
@@ -257,8 +263,7 @@ impl Exchanger {
             _ => {}
         }
         let known = error.chars().filter(|c| matches!(c, '!'..='~')).take(MAX_TOLD);
-        let error = format!("{} {told}", known.collect::<String>());
-        Err(TradeError::Status { status, error: error.trim().into() })
+        Err(TradeError::Status { status, error: known.collect::<String>().into() })
     }
 }
 

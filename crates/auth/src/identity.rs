@@ -172,11 +172,6 @@ impl Authenticated {
     pub fn identity(&self) -> &Identity {
         &self.0
     }
-
-    /// Whether these are one statement, and not only equal ones.
-    pub(crate) fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
 }
 
 /// Somebody who may do what they ask for. Only [`crate::Access::check`] makes one.

@@ -90,6 +90,13 @@ impl Introspector {
         &self.settings
     }
 
+    /// What tells it from another one of its name for as long as either is kept: a reload that
+    /// changes nothing keeps it.
+    #[must_use]
+    pub fn instance(&self) -> usize {
+        Arc::as_ptr(&self.answers).addr()
+    }
+
     /// What is known about a token: nothing, that it is not active, or whose it is.
     pub(crate) fn recall(&self, digest: &[u8; 32], now: u64) -> Option<Option<Arc<Identity>>> {
         let (answer, until) = self.answers.find(digest)?;

@@ -45,6 +45,12 @@ impl KeyStore {
         self.confirm(now);
     }
 
+    /// Forgets the keys: who brought them is trusted no longer.
+    pub fn clear(&self) {
+        self.keys.store(None);
+        self.fetched_at.store(0, Ordering::Release);
+    }
+
     /// Notes that the keys were still the issuer's at `now`.
     pub fn confirm(&self, now: u64) {
         self.fetched_at.store(now, Ordering::Release);

@@ -238,7 +238,7 @@ fn what_the_endpoint_says_of_the_token_is_the_callers_fault_and_nothing_else_is(
     fn check(rig: &Rig, (status, error): (u16, &str), expected: Option<(Reason, u16)>) {
         let token = rig.token(300 + u64::from(status) + error.len() as u64);
         let trade = rig.trade(&token);
-        let told = json!({ "error": error, "error_description": "no\u{1b}[1m" });
+        let told = json!({ "error": error, "error_description": "no\u{1b}[1m, a.b.c" });
         let learned = rig.learn(&trade, status, &told);
         let Some((reason, answer)) = expected else {
             assert!(learned.is_err(), "{error} {learned:?}");
@@ -251,7 +251,7 @@ fn what_the_endpoint_says_of_the_token_is_the_callers_fault_and_nothing_else_is(
             let verdict = rig.ask(&token, &Waited::default(), now);
             let Verdict::Refused(denial, _) = verdict else { panic!("{error}") };
             assert_eq!((denial.reason, denial.status.as_u16()), (reason, answer), "{error}");
-            assert_eq!(denial.evidence.unwrap(), format!("`billing` says {error} no[1m"));
+            assert_eq!(denial.evidence.unwrap(), format!("`billing` says {error}"));
         }
         assert_eq!(rig.sent(&token, NOW + 6), None);
     }

@@ -114,17 +114,51 @@ fn a_scope_is_used_by_who_would_not_have_passed_without_it() {
 }
 
 #[test]
-fn a_subject_without_a_client_is_named_as_the_log_names_it() {
+fn a_subject_without_a_client_is_named_as_the_log_names_it_or_not_at_all() {
+    let rig = Rig::new();
+    let route = rig.access(&json!({ "scopes": ["a"] }));
+    let check = |subjects: bool, expected: Vec<Value>| {
+        let settings = ReportSettings { subjects, ..ReportSettings::default() };
+        let report = ScopeReport::new(&settings, NOW);
+        for subject in ["ann", "bob"] {
+            let who = rig.who(&json!({ "scope": "a", "sub": subject }));
+            report.passed(("r", &route), &Method::GET, &who, NOW);
+        }
+        report.gather(&rig.auth, NOW);
+        let kept = report.changes().unwrap();
+        for report in [report, ScopeReport::read(&settings, &kept, NOW).unwrap()] {
+            let told = told(&report, &[]);
+            let rows = told["clients"].as_array().unwrap().iter();
+            let names: Vec<Value> = rows.map(|row| row["subject"].clone()).collect();
+            assert_eq!(names, expected);
+            assert!(told["clients"][0].get("client").is_none(), "it is no client: {told}");
+        }
+        let kept = String::from_utf8(kept).unwrap();
+        assert!(!kept.contains("ann") && !kept.contains("bob"), "{kept}");
+    };
+    let mut shown = ["ann", "bob"].map(|name| rig.auth.shown_subject(name).unwrap());
+    shown.sort();
+    check(true, shown.map(|name| json!(name)).to_vec());
+    check(false, vec![Value::Null]);
+}
+
+#[test]
+fn a_long_name_is_counted_and_takes_no_room() {
     let rig = Rig::new();
     let report = ScopeReport::new(&ReportSettings::default(), NOW);
     let route = rig.access(&json!({ "scopes": ["a"] }));
-    report.passed(("r", &route), &Method::GET, &rig.who(&json!({ "scope": "a" })), NOW);
+    let long = "x".repeat(300);
+    let scopes = rig.who(&json!({ "client_id": "shop", "scope": format!("a {long}") }));
+    report.passed(("r", &route), &Method::GET, &scopes, NOW);
+    let client = rig.who(&json!({ "client_id": long, "scope": "a" }));
+    report.passed(("r", &route), &Method::GET, &client, NOW);
     report.gather(&rig.auth, NOW);
-    let shown = rig.auth.shown_subject("ann").unwrap();
-    assert_ne!(&*shown, "ann");
-    assert_eq!(told(&report, &[])["clients"][0]["client"], json!(shown));
-    let kept = String::from_utf8(report.changes().unwrap()).unwrap();
-    assert!(!kept.contains("ann"), "{kept}");
+    let told = told(&report, &[]);
+    assert_eq!(
+        (&told["left_out"]["of_clients"], &told["left_out"]["of_scopes"]),
+        (&json!(1), &json!(1))
+    );
+    assert!(!told.to_string().contains(&long));
 }
 
 #[test]
@@ -150,7 +184,9 @@ fn it_outlives_a_reload_and_a_restart() {
         (&told["routes"][0]["route"], &told["routes"][0]["gone"]),
         (&json!("r"), &json!(true))
     );
-    for wrong in ["", "{}", "{\"version\":2,\"since\":1,\"left_out\":{},\"clients\":{}}"] {
+    for wrong in
+        ["", "{}", "{\"version\":2,\"since\":1,\"left_out\":{},\"clients\":{},\"subjects\":{}}"]
+    {
         assert!(ScopeReport::read(&settings, wrong.as_bytes(), NOW).is_err(), "{wrong}");
     }
 }
@@ -236,4 +272,25 @@ fn what_comes_too_fast_is_counted_and_threads_do_not_wait_for_each_other() {
     let left_out = told["left_out"]["passes"].as_u64().unwrap();
     assert!(left_out > 0, "more than a table takes");
     assert_eq!(noted + left_out, 20_000);
+}
+
+#[test]
+fn a_use_that_is_too_old_makes_a_scope_unused_in_the_time_that_is_known() {
+    let rig = Rig::new();
+    let settings = ReportSettings { keep: Span::seconds(10_000), ..ReportSettings::default() };
+    // One use finds a place, the other is known to be somewhere.
+    for max_routes in [1, 0] {
+        let settings = ReportSettings { max_routes, ..settings.clone() };
+        let report = ScopeReport::new(&settings, NOW);
+        let used = rig.access(&json!({ "scopes": ["a"] }));
+        let other = rig.access(&json!({ "scopes": ["b"] }));
+        report.passed(("used", &used), &Method::GET, &rig.shop("a b"), NOW);
+        report.gather(&rig.auth, NOW);
+        assert_eq!(told(&report, &[])["clients"][0]["unused"], json!(["b"]));
+        report.passed(("other", &other), &Method::GET, &rig.shop("a b"), NOW + 19_000);
+        report.gather(&rig.auth, NOW + 20_000);
+        let told = report.view(std::iter::empty(), NOW + 20_000);
+        assert_eq!(told["clients"][0]["unused"], json!(["a"]), "{told}");
+        assert_eq!(told["known_since"], NOW + 10_000);
+    }
 }

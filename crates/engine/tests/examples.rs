@@ -34,6 +34,7 @@ impl Examples {
         copy(&source(), folder.path());
         for (name, text) in [
             ("secrets/admin-token", "0123456789abcdef\n"),
+            ("secrets/exchange", "0123456789abcdef\n"),
             ("audit/redaction.key", "0123456789abcdef\n"),
             ("audit/signing.key", &signing_key()),
             ("exchange.secret", "0123456789abcdef"),

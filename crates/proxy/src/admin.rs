@@ -121,6 +121,11 @@ impl Admin {
             }
             (&Method::GET | &Method::HEAD, "/bans") => bans::admin::read(&self.edge, query),
             (&Method::GET | &Method::HEAD, "/metrics") => self.metrics(head),
+            // It names clients, and takes a while.
+            (&Method::GET | &Method::HEAD, "/report/scopes") => match self.may_change(head, peer) {
+                Ok(()) => self.edge.auth().report().answer(&self.edge),
+                Err(status) => text(status, "the report is told to who may change something\n"),
+            },
             (&Method::GET | &Method::HEAD, _) => self.read(path),
             _ => not_allowed("GET, HEAD"),
         }
@@ -165,7 +170,6 @@ impl Admin {
             }
             "/upstreams" => json_answer(StatusCode::OK, &self.upstreams()),
             "/response" => watch::answer(&self.edge),
-            "/report/scopes" => self.edge.auth().report().answer(&self.edge),
             path if path.starts_with("/audit/") => {
                 audit::page(&self.edge, path.trim_start_matches("/audit/"))
             }

@@ -202,6 +202,13 @@ impl Arrival {
 }
 
 impl Context {
+    /// Notes that the request goes on, for the report of scopes.
+    pub(crate) fn passed(&self) {
+        if let (Some(arrival), Some(admitted)) = (&self.arrival, &self.admitted) {
+            arrival.edge.auth().report().passed(arrival, admitted);
+        }
+    }
+
     /// Whether the answer may have to wait, head and body, before any of it is written.
     pub(crate) fn holds_answer(&self) -> bool {
         self.trail.holds_answer() || self.admitted.as_ref().is_some_and(Admitted::holds_responses)
@@ -269,9 +276,6 @@ impl Context {
         self.trace.answered(&self.journey);
         let Some(arrival) = &self.arrival else { return };
         let edge = &arrival.edge;
-        if let Some(admitted) = &self.admitted {
-            edge.auth().report().passed(arrival, admitted);
-        }
         let found = self.admitted.as_ref().and_then(Admitted::waf_summary);
         let shadow = self.admitted.as_ref().and_then(Admitted::waf_shadow_summary);
         let refused = self.refused.as_ref();

@@ -121,6 +121,7 @@ impl Gateway {
             let location = redirect.location(&request, matched_len);
             let (status, id) = (redirect.status(), arrival.request_id.clone());
             audit::redirect(&self.edge, session, ctx, status).await?;
+            ctx.passed();
             let redirected = respond::redirect(session, status, location, &id).await;
             redirected.map_err(|_gone| Denial::new(Reason::ClientClosed))?;
             return Ok(Next::Answered);
@@ -130,6 +131,7 @@ impl Gateway {
         let recording = ctx.trace.stages.now();
         audit::begin(&self.edge, session, ctx).await?;
         ctx.trace.waited(Stage::Audit, recording);
+        ctx.passed();
         Ok(Next::Proxy)
     }
 

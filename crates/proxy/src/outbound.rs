@@ -43,6 +43,17 @@ pub(crate) struct Trust {
 }
 
 impl Trust {
+    /// Whether every authority of the other one is among these. The system's are taken for one.
+    pub(crate) fn covers(&self, other: &Self) -> bool {
+        match (&self.ca, &other.ca) {
+            (None, None) => true,
+            (Some(own), Some(others)) => others
+                .iter()
+                .all(|other| own.iter().any(|ca| ca.borrow_raw_cert() == other.borrow_raw_cert())),
+            _ => false,
+        }
+    }
+
     /// Whether the same certificates are trusted.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         let certificates = |trust: &Self| -> Option<Vec<Vec<u8>>> {

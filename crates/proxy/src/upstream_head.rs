@@ -40,6 +40,9 @@ pub(crate) fn write_request(
         upstream.insert_header(header::ACCEPT_ENCODING, IDENTITY)?;
     }
     write_identity(upstream, arrival, (&route.access, admitted.permitted()))?;
+    if ctx.quarantine.is_some() {
+        strip_credentials(upstream, &route.access);
+    }
     let filter = &route.request_headers;
     for name in filter.removed() {
         upstream.remove_header(name);
@@ -80,6 +83,16 @@ fn write_identity(
         upstream.insert_header(name, value)?;
     }
     Ok(())
+}
+
+/// Takes tokens and keys from a request that goes into quarantine: whoever sits there must not act
+/// for a client.
+fn strip_credentials(upstream: &mut RequestHeader, access: &Access) {
+    upstream.remove_header(&header::AUTHORIZATION);
+    upstream.remove_header("dpop");
+    for name in access.key_fields() {
+        upstream.remove_header(name);
+    }
 }
 
 /// The canonical path, rewritten if the route says so, with the query as received.

@@ -9,7 +9,8 @@ mod view;
 
 use std::cell::Cell;
 use std::hash::{Hash as _, Hasher as _};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use http::Method as HttpMethod;
 use parking_lot::Mutex;
@@ -24,16 +25,28 @@ use crate::settings::ReportSettings;
 
 /// More threads share tables.
 const TABLES: usize = 16;
-/// What one table takes between two gatherings; more is only counted.
+/// What one table takes between two gatherings, and in how many bytes; more is only counted.
 const MAX_BATCHES: usize = 4_096;
+const MAX_BYTES: usize = 2 << 20;
+/// Clients and scopes with longer names are only counted.
+pub(crate) const MAX_NAME: usize = 256;
 
 /// What was granted and used.
 #[derive(Debug)]
 pub struct ScopeReport {
-    tables: [Mutex<FxHashMap<u64, Noted>>; TABLES],
+    tables: [Mutex<Table>; TABLES],
     /// Passes that found no place in a table.
     overflowed: AtomicU64,
+    /// Whether subjects without a client are told apart.
+    subjects: AtomicBool,
     store: Mutex<Store>,
+}
+
+/// What a thread noted since the last gathering.
+#[derive(Debug, Default)]
+struct Table {
+    noted: FxHashMap<u64, Noted>,
+    bytes: usize,
 }
 
 /// What is noted of equal requests.
@@ -43,15 +56,25 @@ struct Noted {
     /// Which demands of the route were met.
     place: usize,
     route: Box<str>,
-    who: Authenticated,
+    who: Who,
     batch: Batch,
+}
+
+/// What is noted of an identity.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Who {
+    pub(crate) provider: Arc<str>,
+    pub(crate) client: Option<Box<str>>,
+    /// Only where there is no client, and subjects are told apart.
+    pub(crate) subject: Option<Box<str>>,
+    pub(crate) scopes: Box<[Box<str>]>,
 }
 
 impl ScopeReport {
     /// An empty report that begins now, in seconds since 1970.
     #[must_use]
     pub fn new(settings: &ReportSettings, now: u64) -> Self {
-        Self::of(Store::new(settings, now))
+        Self::of(Store::new(settings, now), settings)
     }
 
     /// A report of what a file held.
@@ -59,16 +82,21 @@ impl ScopeReport {
     /// # Errors
     /// It is no report.
     pub fn read(settings: &ReportSettings, text: &[u8], now: u64) -> Result<Self, StoreError> {
-        Ok(Self::of(Store::read(settings, text, now)?))
+        Ok(Self::of(Store::read(settings, text, now)?, settings))
     }
 
-    fn of(store: Store) -> Self {
-        let tables = std::array::from_fn(|_| Mutex::default());
-        Self { tables, overflowed: AtomicU64::new(0), store: Mutex::new(store) }
+    fn of(store: Store, settings: &ReportSettings) -> Self {
+        Self {
+            tables: std::array::from_fn(|_| Mutex::default()),
+            overflowed: AtomicU64::new(0),
+            subjects: AtomicBool::new(settings.subjects),
+            store: Mutex::new(store),
+        }
     }
 
     /// Applies other limits from now on.
     pub fn set_limits(&self, settings: &ReportSettings) {
+        self.subjects.store(settings.subjects, Ordering::Relaxed);
         self.store.lock().set_limits(settings);
     }
 
@@ -83,17 +111,22 @@ impl ScopeReport {
         if who.identity().method == Method::External {
             return;
         }
-        let place = access.place(method);
-        let key = key(access, place, who.identity());
+        let (place, who) = (access.place(method), who.identity());
+        let subject = who
+            .subject
+            .as_deref()
+            .filter(|_| who.client.is_none() && self.subjects.load(Ordering::Relaxed));
+        let key = key((access, place), who, subject);
         let Some(table) = self.tables.get(own_table()) else { return };
         let mut table = table.lock();
-        let full = table.len() >= MAX_BATCHES;
-        match table.get_mut(&key) {
-            Some(noted) if noted.is(access, place, who) => noted.batch.add(now),
+        let full = table.noted.len() >= MAX_BATCHES || table.bytes >= MAX_BYTES;
+        match table.noted.get_mut(&key) {
+            Some(noted) if noted.is((access, place), who, subject) => noted.batch.add(now),
             None if !full => {
-                let (who, route) = (who.clone(), route.into());
+                let (who, route) = (Who::new(who, subject), route.into());
                 let (access, batch) = (access.clone(), Batch::new(now));
-                table.insert(key, Noted { access, place, route, who, batch });
+                table.bytes += who.footprint();
+                table.noted.insert(key, Noted { access, place, route, who, batch });
             }
             Some(_) | None => {
                 self.overflowed.fetch_add(1, Ordering::Relaxed);
@@ -104,15 +137,16 @@ impl ScopeReport {
     /// Moves what was noted into the store. Subjects are named as `auth` shows them in the log.
     pub fn gather(&self, auth: &Auth, now: u64) {
         for table in &self.tables {
-            let noted: Vec<Noted> = table.lock().drain().map(|(_, noted)| noted).collect();
+            let Table { noted, .. } = std::mem::take(&mut *table.lock());
             if noted.is_empty() {
                 continue;
             }
             let mut store = self.store.lock();
-            for Noted { access, place, route, who, batch } in noted {
-                let who = who.identity();
-                let used = access.used_scopes(place, who);
-                store.add((&who.provider, &name(who, auth)), &route, (who, &used), batch);
+            for Noted { access, place, route, mut who, batch } in noted.into_values() {
+                let shown = |subject: Box<str>| auth.shown_subject(&subject);
+                who.subject = who.subject.take().and_then(shown);
+                let used = access.used_scopes(place, &who.scopes);
+                store.add(&who, &route, &used, batch);
             }
         }
         let overflowed = self.overflowed.swap(0, Ordering::Relaxed);
@@ -142,38 +176,40 @@ impl ScopeReport {
 
 impl Noted {
     /// Whether another request would be noted alike.
-    fn is(&self, access: &Access, place: usize, who: &Authenticated) -> bool {
-        let same = |own: &Identity, other: &Identity| {
-            own.provider == other.provider
-                && own.client == other.client
-                && (own.client.is_some() || own.subject == other.subject)
-                && own.scopes == other.scopes
-        };
-        self.place == place
-            && self.access.is(access)
-            && (self.who.is(who) || same(self.who.identity(), who.identity()))
+    fn is(&self, at: (&Access, usize), who: &Identity, subject: Option<&str>) -> bool {
+        let own = &self.who;
+        self.place == at.1
+            && self.access.is(at.0)
+            && own.provider == who.provider
+            && own.client == who.client
+            && own.subject.as_deref() == subject
+            && own.scopes == who.scopes
     }
 }
 
-/// What a client is called in the report: by its own name, or as a subject may be shown.
-fn name(who: &Identity, auth: &Auth) -> Box<str> {
-    match (&who.client, &who.subject) {
-        (Some(client), _) => client.clone(),
-        (None, Some(subject)) => {
-            auth.shown_subject(subject).unwrap_or_else(|| "(a subject)".into())
+impl Who {
+    fn new(who: &Identity, subject: Option<&str>) -> Self {
+        Self {
+            provider: Arc::clone(&who.provider),
+            client: who.client.clone(),
+            subject: subject.map(Into::into),
+            scopes: who.scopes.clone(),
         }
-        (None, None) => "(nobody named)".into(),
+    }
+
+    /// About how many bytes of memory it takes.
+    fn footprint(&self) -> usize {
+        let text = |text: &Option<Box<str>>| text.as_ref().map_or(0, |text| text.len());
+        let scopes: usize = self.scopes.iter().map(|scope| scope.len() + 32).sum();
+        size_of::<Noted>() + text(&self.client) + text(&self.subject) + scopes
     }
 }
 
-fn key(access: &Access, place: usize, who: &Identity) -> u64 {
+fn key((access, place): (&Access, usize), who: &Identity, subject: Option<&str>) -> u64 {
     let mut hasher = FxHasher::default();
-    (access.address(), place).hash(&mut hasher);
+    (access.address(), place, subject).hash(&mut hasher);
     who.provider.hash(&mut hasher);
-    match &who.client {
-        Some(client) => client.hash(&mut hasher),
-        None => who.subject.hash(&mut hasher),
-    }
+    who.client.hash(&mut hasher);
     who.scopes.hash(&mut hasher);
     hasher.finish()
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::identity::Identity;
+use super::{MAX_NAME, Who};
 use crate::settings::ReportSettings;
 
 /// How often what is too old is forgotten, in seconds.
@@ -53,8 +53,18 @@ pub(super) struct Scope {
     /// Passes that needed it, by route.
     pub(super) routes: BTreeMap<Box<str>, Batch>,
     /// Passes that needed it, on routes that found no room.
-    pub(super) elsewhere: u64,
+    pub(super) elsewhere: Option<Batch>,
 }
+
+/// Clients and subjects have names of their own.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Client,
+    Subject,
+}
+
+/// Whose row it is: of what kind, by provider and name.
+type Key<'k> = (Kind, &'k str, &'k str);
 
 type Clients = BTreeMap<Box<str>, BTreeMap<Box<str>, Client>>;
 
@@ -64,6 +74,8 @@ pub(super) struct Store {
     pub(super) since: u64,
     /// By provider and name.
     pub(super) clients: Clients,
+    /// Subjects without a client, as they may be named; those that are not told apart have no name.
+    pub(super) subjects: Clients,
     pub(super) left_out: LeftOut,
     limits: ReportSettings,
     count: usize,
@@ -80,6 +92,7 @@ struct Kept {
     since: u64,
     left_out: LeftOut,
     clients: Clients,
+    subjects: Clients,
 }
 
 /// The same, to be written.
@@ -89,6 +102,7 @@ struct Keeping<'s> {
     since: u64,
     left_out: LeftOut,
     clients: &'s Clients,
+    subjects: &'s Clients,
 }
 
 /// Why a file is no report.
@@ -123,6 +137,7 @@ impl Store {
         Self {
             since: now,
             clients: BTreeMap::new(),
+            subjects: BTreeMap::new(),
             left_out: LeftOut::default(),
             limits: limits.clone(),
             count: 0,
@@ -141,20 +156,24 @@ impl Store {
         let mut store = Self::new(limits, now);
         store.since = kept.since.min(now);
         store.left_out = kept.left_out;
-        for (provider, clients) in kept.clients {
-            for (name, client) in clients {
-                store.take_over((&provider, &name), client);
+        for (kind, all) in [(Kind::Client, kept.clients), (Kind::Subject, kept.subjects)] {
+            for (provider, clients) in all {
+                for (name, client) in clients {
+                    store.take_over((kind, &provider, &name), client);
+                }
             }
         }
         store.sweep(now);
         Ok(store)
     }
 
-    fn take_over(&mut self, key: (&str, &str), client: Client) {
+    fn take_over(&mut self, key: Key<'_>, client: Client) {
         self.with(key, client.seen, |own, room| {
             for (scope, kept) in client.scopes {
                 let Some(scope) = own.scope(&scope, kept.granted, room) else { continue };
-                scope.elsewhere = scope.elsewhere.saturating_add(kept.elsewhere);
+                if let Some(batch) = kept.elsewhere {
+                    scope.used_elsewhere(batch);
+                }
                 for (route, batch) in kept.routes {
                     scope.used_on(&route, batch, room);
                 }
@@ -167,14 +186,12 @@ impl Store {
     }
 
     /// Adds that a client passed a route, with the scopes for want of which it would not have.
-    pub(super) fn add(
-        &mut self,
-        key: (&str, &str),
-        route: &str,
-        (who, used): (&Identity, &[&str]),
-        batch: Batch,
-    ) {
-        self.with(key, batch, |client, room| {
+    pub(super) fn add(&mut self, who: &Who, route: &str, used: &[&str], batch: Batch) {
+        let (kind, name) = match &who.client {
+            Some(client) => (Kind::Client, &**client),
+            None => (Kind::Subject, who.subject.as_deref().unwrap_or_default()),
+        };
+        self.with((kind, &who.provider, name), batch, |client, room| {
             for granted in &who.scopes {
                 let Some(scope) = client.scope(granted, batch, room) else { continue };
                 if used.contains(&&**granted) {
@@ -187,22 +204,26 @@ impl Store {
     /// Does something with a client, if there is room for it.
     fn with(
         &mut self,
-        (provider, name): (&str, &str),
+        (kind, provider, name): Key<'_>,
         batch: Batch,
         fill: impl FnOnce(&mut Client, &mut Room<'_>),
     ) {
         self.changed = true;
-        let known = self.clients.get(provider).is_some_and(|names| names.contains_key(name));
+        let Self { clients, subjects, limits, count, entries, left_out, .. } = self;
+        let all = match kind {
+            Kind::Client => clients,
+            Kind::Subject => subjects,
+        };
+        let known = all.get(provider).is_some_and(|names| names.contains_key(name));
         if !known {
-            if self.count >= self.limits.max_clients as usize {
-                self.left_out.of_clients += batch.passes;
+            if *count >= limits.max_clients as usize || name.len() > MAX_NAME {
+                left_out.of_clients += batch.passes;
                 return;
             }
-            self.count += 1;
+            *count += 1;
         }
-        let Self { limits, entries, left_out, .. } = self;
         let mut room = Room { limits, entries, left_out };
-        let names = self.clients.entry(provider.into()).or_default();
+        let names = all.entry(provider.into()).or_default();
         match names.get_mut(name) {
             Some(client) => {
                 client.seen.merge(batch);
@@ -231,17 +252,21 @@ impl Store {
         self.swept = now;
         let oldest = now.saturating_sub(self.limits.keep.0.as_secs());
         let fresh = |batch: &Batch| batch.last >= oldest;
-        for names in self.clients.values_mut() {
+        let all = self.clients.values_mut().chain(self.subjects.values_mut());
+        for names in all {
             names.retain(|_, client| {
                 client.scopes.retain(|_, scope| {
                     scope.routes.retain(|_, batch| fresh(batch));
+                    scope.elsewhere = scope.elsewhere.filter(fresh);
                     fresh(&scope.granted)
                 });
                 fresh(&client.seen)
             });
         }
         self.clients.retain(|_, names| !names.is_empty());
-        let clients = || self.clients.values().flat_map(BTreeMap::values);
+        self.subjects.retain(|_, names| !names.is_empty());
+        let names = || self.clients.values().chain(self.subjects.values());
+        let clients = || names().flat_map(BTreeMap::values);
         let scopes = clients().flat_map(|client| client.scopes.values());
         let entries: usize = scopes.map(|scope| 1 + scope.routes.len()).sum();
         let count = clients().count();
@@ -253,10 +278,15 @@ impl Store {
         if !std::mem::take(&mut self.changed) {
             return None;
         }
-        let Self { since, left_out, clients, .. } = self;
+        let Self { since, left_out, clients, subjects, .. } = self;
         let (since, left_out) = (*since, *left_out);
         // Maps with texts as keys are always JSON.
-        serde_json::to_vec(&Keeping { version: VERSION, since, left_out, clients }).ok()
+        serde_json::to_vec(&Keeping { version: VERSION, since, left_out, clients, subjects }).ok()
+    }
+
+    /// From when on all is known that was seen: what is older was forgotten.
+    pub(super) fn known_since(&self, now: u64) -> u64 {
+        self.since.max(now.saturating_sub(self.limits.keep.0.as_secs()))
     }
 
     pub(super) fn not_written(&mut self) {
@@ -283,13 +313,14 @@ impl Room<'_> {
 impl Client {
     fn scope(&mut self, name: &str, batch: Batch, room: &mut Room<'_>) -> Option<&mut Scope> {
         if !self.scopes.contains_key(name) {
-            if !room.take(self.scopes.len(), room.limits.max_scopes) {
+            let fits = name.len() <= MAX_NAME;
+            if !fits || !room.take(self.scopes.len(), room.limits.max_scopes) {
                 room.left_out.of_scopes += batch.passes;
                 return None;
             }
             // Its batch is added below.
             let granted = Batch { passes: 0, ..batch };
-            let scope = Scope { granted, routes: BTreeMap::new(), elsewhere: 0 };
+            let scope = Scope { granted, routes: BTreeMap::new(), elsewhere: None };
             self.scopes.insert(name.into(), scope);
         }
         let scope = self.scopes.get_mut(name)?;
@@ -305,8 +336,15 @@ impl Scope {
         } else if room.take(self.routes.len(), room.limits.max_routes) {
             self.routes.insert(route.into(), batch);
         } else {
-            self.elsewhere = self.elsewhere.saturating_add(batch.passes);
+            self.used_elsewhere(batch);
             room.left_out.of_routes += batch.passes;
+        }
+    }
+
+    fn used_elsewhere(&mut self, batch: Batch) {
+        match &mut self.elsewhere {
+            Some(used) => used.merge(batch),
+            None => self.elsewhere = Some(batch),
         }
     }
 }

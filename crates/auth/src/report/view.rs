@@ -18,16 +18,20 @@ pub(super) fn view<'r>(
 ) -> Value {
     let mut clients = Vec::new();
     let mut passed: BTreeMap<&str, Passed<'_>> = BTreeMap::new();
-    for (provider, names) in &store.clients {
-        for (name, client) in names {
-            clients.push(of_client((provider, name), client));
+    for (kind, all) in [("client", &store.clients), ("subject", &store.subjects)] {
+        let each =
+            all.iter().flat_map(|(provider, names)| names.iter().map(move |of| (provider, of)));
+        for (provider, (name, client)) in each {
+            // Who is not told apart has no name.
+            let name = Some(&**name).filter(|name| !name.is_empty());
+            let who = json!({ "provider": provider, kind: name });
             for (scope, kept) in &client.scopes {
                 for (route, batch) in &kept.routes {
-                    let who = json!({ "provider": provider, "client": name });
                     let by_scope = passed.entry(route).or_default();
-                    by_scope.entry(scope).or_default().push(with(who, *batch));
+                    by_scope.entry(scope).or_default().push(with(who.clone(), *batch));
                 }
             }
+            clients.push(of_client(who, client));
         }
     }
     let mut told = Vec::new();
@@ -39,12 +43,12 @@ pub(super) fn view<'r>(
         told.push(json!({ "route": route, "gone": true, "passed": by_scope(passed) }));
     }
     json!({
-        "now": now, "since": store.since, "clients": clients, "routes": told,
+        "now": now, "since": store.since, "known_since": store.known_since(now), "clients": clients, "routes": told,
         "left_out": store.left_out,
     })
 }
 
-fn of_client((provider, name): (&str, &str), client: &Client) -> Value {
+fn of_client(mut who: Value, client: &Client) -> Value {
     let unused = client.scopes.iter().filter(|(_, kept)| kept.is_unused());
     let unused: Vec<&str> = unused.map(|(scope, _)| &**scope).collect();
     let scopes = client.scopes.iter().map(|(scope, kept)| {
@@ -56,18 +60,21 @@ fn of_client((provider, name): (&str, &str), client: &Client) -> Value {
         })
     });
     let scopes: Vec<Value> = scopes.collect();
-    let told = json!({ "provider": provider, "client": name, "scopes": scopes, "unused": unused });
-    with(told, client.seen)
+    if let Value::Object(members) = &mut who {
+        members.insert("scopes".to_owned(), scopes.into());
+        members.insert("unused".to_owned(), unused.into());
+    }
+    with(who, client.seen)
 }
 
 impl Scope {
     fn is_unused(&self) -> bool {
-        self.routes.is_empty() && self.elsewhere == 0
+        self.routes.is_empty() && self.elsewhere.is_none()
     }
 
-    /// All passes that needed it on routes that are noted.
+    /// All passes that needed it.
     fn used(&self) -> Option<Batch> {
-        self.routes.values().copied().reduce(|mut sum, batch| {
+        self.routes.values().copied().chain(self.elsewhere).reduce(|mut sum, batch| {
             sum.merge(batch);
             sum
         })

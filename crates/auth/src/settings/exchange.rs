@@ -41,7 +41,7 @@ pub struct ExchangeSettings {
     #[serde(default)]
     pub subject_token_type: TokenKind,
     /// For how long a token is used, at most until it or the caller's ends; one of which the
-    /// endpoint does not say when it ends is used once. Default: 5m.
+    /// endpoint does not say when it ends is used by the requests that wait for it. Default: 5m.
     #[serde(default = "five_minutes")]
     pub cache: Span,
     /// For how long a caller's token stays refused that the endpoint refused. Default: 5s.

@@ -11,17 +11,22 @@ use tidegate_core::units::Span;
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq)]
 #[serde(default, deny_unknown_fields, rename_all = "snake_case")]
 pub struct ReportSettings {
-    /// The file that keeps it over restarts; written every ten seconds and at the end. Default:
-    /// none, so that a restart begins anew.
+    /// The file that keeps it over restarts; written every ten seconds, when the process begins to
+    /// drain, and at its end unless a successor has the file by then. Default: none, so that a
+    /// restart begins anew.
     pub file: Option<PathBuf>,
-    /// The most clients. Passes of further ones are only counted. Default: 10000.
+    /// Whether subjects whose tokens name no client have a row each, named as `log_subject` says;
+    /// else there is one for all of a provider's. Default: false.
+    pub subjects: bool,
+    /// The most clients, and subjects. Passes of further ones are only counted. Lower limits leave
+    /// what is there until a restart. Default: 10000.
     pub max_clients: u32,
     /// The most scopes of one client. Default: 100.
     pub max_scopes: u32,
     /// The most routes of one client's scope. Default: 100.
     pub max_routes: u32,
     /// The most of all that together: scopes that were granted, and routes on which they were used;
-    /// each takes about 150 bytes. Default: 200000.
+    /// each takes 150 bytes and its names, which have 256 at most. Default: 200000.
     pub max_entries: u32,
     /// For how long it is kept that a client was there, a scope granted or used. Default: 90d.
     pub keep: Span,
@@ -31,6 +36,7 @@ impl Default for ReportSettings {
     fn default() -> Self {
         Self {
             file: None,
+            subjects: false,
             max_clients: 10_000,
             max_scopes: 100,
             max_routes: 100,

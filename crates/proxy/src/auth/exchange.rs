@@ -9,7 +9,7 @@ use tidegate_auth::exchange::TradeError;
 use tidegate_auth::{Trade, Traded};
 use tidegate_observe::Exchanged;
 
-use super::running::RunningCalls;
+use super::running::{Key, RunningCalls};
 use crate::edge::Edge;
 use crate::outbound::{Call, CallError, Outbound, Trust};
 
@@ -38,7 +38,12 @@ impl Exchanges {
         outbound: &Arc<Outbound>,
         edge: &Arc<Edge>,
     ) -> Option<Traded> {
-        let key = (Arc::clone(trade.exchanger.name()), trade.digest);
+        let key = Key {
+            endpoint: Arc::clone(trade.exchanger.name()),
+            instance: trade.exchanger.instance(),
+            trust: trust.group,
+            digest: trade.digest,
+        };
         let (trade, outbound, edge) = (trade.clone(), Arc::clone(outbound), Arc::clone(edge));
         let call = async move {
             let traded = Box::pin(exchange(&trade, trust, &outbound, &edge)).await;

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use tidegate_auth::introspection::AnswerError;
 use tidegate_auth::{Question, form};
 
-use super::running::RunningCalls;
+use super::running::{Key, RunningCalls};
 use crate::edge::Edge;
 use crate::outbound::{Call, CallError, Outbound, Trust};
 
@@ -37,7 +37,12 @@ impl Questions {
         outbound: &Arc<Outbound>,
         edge: &Arc<Edge>,
     ) {
-        let key = (Arc::clone(question.introspector.name()), question.digest);
+        let key = Key {
+            endpoint: Arc::clone(question.introspector.name()),
+            instance: question.introspector.instance(),
+            trust: trust.group,
+            digest: question.digest,
+        };
         let (question, edge, outbound) = (question.clone(), edge.clone(), outbound.clone());
         let call = async move {
             let answered = Box::pin(inquire(&question, trust, &outbound, &edge)).await;

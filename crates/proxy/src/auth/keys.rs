@@ -65,6 +65,12 @@ impl KeyKeeper {
             && self.trust.is_same(trust)
     }
 
+    /// Whether an authority is gone that this trusted: keys that were fetched under it are nobody's
+    /// then.
+    pub(crate) fn trusted_more(&self, issuer: &Issuer, trust: &Trust) -> bool {
+        Arc::ptr_eq(self.issuer.keys(), issuer.keys()) && !trust.covers(&self.trust)
+    }
+
     /// Fetches until the task is aborted.
     pub(crate) async fn keep(self: Arc<Self>, edge: Arc<Edge>) {
         let mut retry = FIRST_RETRY;

@@ -76,7 +76,11 @@ impl AuthServices {
         let wanted: HashMap<&str, _> = issuers.map(|issuer| (&**issuer.name(), issuer)).collect();
         keepers.retain(|name, running| {
             wanted.get(name.as_str()).is_some_and(|issuer| {
-                running.keeper.serves(issuer, &trusts.of(issuer.settings().ca.as_deref()))
+                let trust = trusts.of(issuer.settings().ca.as_deref());
+                if running.keeper.trusted_more(issuer, &trust) {
+                    issuer.keys().clear();
+                }
+                running.keeper.serves(issuer, &trust)
             })
         });
         for (name, issuer) in wanted {

@@ -14,10 +14,10 @@ use tidegate_auth::ScopeReport;
 use tidegate_auth::report::StoreError;
 use tidegate_auth::settings::ReportSettings;
 use tidegate_engine::{Admitted, Snapshot};
-use tokio::task::{AbortHandle, spawn_blocking};
+use tokio::task::{AbortHandle, block_in_place, spawn_blocking};
 use tokio::time::sleep;
 
-use crate::admin::{json_answer, text};
+use crate::admin::{answer, text};
 use crate::context::Arrival;
 use crate::edge::Edge;
 
@@ -31,97 +31,113 @@ const WRITING_SHARE: u32 = 10;
 /// The report, if there is to be one.
 #[derive(Default)]
 pub(crate) struct Reporting {
-    report: ArcSwapOption<ScopeReport>,
-    kept: Mutex<Kept>,
+    running: ArcSwapOption<Running>,
+    keeper: Mutex<Option<AbortHandle>>,
 }
 
-/// How it is kept.
-#[derive(Default)]
-struct Kept {
+/// A report, and where it is kept.
+struct Running {
+    report: ScopeReport,
+    /// As the configuration names it.
+    named: Option<PathBuf>,
+    /// Where it is written; not where something stands that could not be read.
     file: Option<PathBuf>,
-    keeper: Option<AbortHandle>,
+    /// Held while the file is written, or the report told: both take a while.
+    busy: Mutex<()>,
 }
 
 impl Reporting {
     /// Notes that a request passed, if its route asks who it is.
     pub(crate) fn passed(&self, arrival: &Arrival, admitted: &Admitted) {
-        let report = self.report.load();
-        let (Some(report), Some(permitted)) = (&*report, admitted.permitted()) else { return };
-        let route = admitted.route();
-        let now = super::seconds(arrival.time);
-        report.passed((&route.id, &route.access), &arrival.method, permitted.who(), now);
+        let running = self.running.load();
+        let (Some(running), Some(permitted)) = (&*running, admitted.permitted()) else { return };
+        let (route, now) = (admitted.route(), super::seconds(arrival.time));
+        let at = (&*route.id, &route.access);
+        running.report.passed(at, &arrival.method, permitted.who(), now);
     }
 
     /// Puts the settings in force: the report begins, goes on, or ends.
     pub(super) fn attend(&self, snapshot: &Snapshot, edge: &Arc<Edge>) {
         let Some(settings) = &snapshot.settings().auth.report else {
             self.save(edge);
-            self.report.store(None);
-            let Kept { keeper, .. } = std::mem::take(&mut *self.kept.lock());
-            keeper.iter().for_each(AbortHandle::abort);
+            self.running.store(None);
+            self.keeper.lock().take().iter().for_each(AbortHandle::abort);
             return;
         };
-        let same = self.kept.lock().file == settings.file;
-        match &*self.report.load() {
-            Some(report) if same => return report.set_limits(settings),
+        match &*self.running.load() {
+            Some(running) if running.named == settings.file => {
+                return running.report.set_limits(settings);
+            }
             _ => {}
         }
         self.save(edge);
         let now = super::seconds(edge.clock().wall());
-        self.report.store(Some(Arc::new(open(settings, now))));
-        let mut kept = self.kept.lock();
-        kept.file.clone_from(&settings.file);
-        kept.keeper.get_or_insert_with(|| tokio::spawn(keep(Arc::clone(edge))).abort_handle());
+        self.running.store(Some(Arc::new(Running::open(settings, now))));
+        let mut keeper = self.keeper.lock();
+        keeper.get_or_insert_with(|| tokio::spawn(keep(Arc::clone(edge))).abort_handle());
     }
 
     fn gather(&self, edge: &Edge) {
-        if let Some(report) = &*self.report.load() {
+        if let Some(running) = &*self.running.load() {
             let live = edge.live();
-            report.gather(live.snapshot.auth(), super::seconds(edge.clock().wall()));
+            running.report.gather(live.snapshot.auth(), super::seconds(edge.clock().wall()));
         }
     }
 
     /// Writes what changed; a failure is logged, and tried again by the next call.
     pub(crate) fn save(&self, edge: &Edge) {
         self.gather(edge);
-        let report = self.report.load();
-        // Held while the file is written, so that one writes at a time.
-        let kept = self.kept.lock();
-        let (Some(report), Some(file)) = (&*report, &kept.file) else { return };
-        let Some(text) = report.changes() else { return };
+        let Some(running) = self.running.load_full() else { return };
+        let Some(file) = &running.file else { return };
+        let _busy = running.busy.lock();
+        let Some(text) = running.report.changes() else { return };
         if let Err(error) = write(file, &text) {
-            report.not_written();
+            running.report.not_written();
             tracing::error!(%error, file = %file.display(), "the report is not written");
         }
     }
 
-    /// `GET /report/scopes`.
+    /// `GET /report/scopes`, one at a time.
     pub(crate) fn answer(&self, edge: &Edge) -> Response<Vec<u8>> {
-        self.gather(edge);
-        let report = self.report.load();
-        let Some(report) = &*report else {
+        let Some(running) = self.running.load_full() else {
             return text(StatusCode::NOT_FOUND, "the configuration has no `auth.report`\n");
         };
-        let live = edge.live();
-        let routes = live.snapshot.routes().iter().map(|route| (&*route.id, &route.access));
-        json_answer(StatusCode::OK, &report.view(routes, super::seconds(edge.clock().wall())))
+        let told = block_in_place(|| {
+            self.gather(edge);
+            let _busy = running.busy.lock();
+            let live = edge.live();
+            let routes = live.snapshot.routes().iter().map(|route| (&*route.id, &route.access));
+            let view = running.report.view(routes, super::seconds(edge.clock().wall()));
+            view.to_string()
+        });
+        answer(StatusCode::OK, "application/json", told.into())
     }
 }
 
-/// What the file holds. A file that is not there holds nothing; one that is no report is left
-/// aside, and the report begins anew: it opens no door.
-fn open(settings: &ReportSettings, now: u64) -> ScopeReport {
-    let new = || ScopeReport::new(settings, now);
-    let Some(file) = &settings.file else { return new() };
-    match read(settings, file, now) {
-        Ok(Some(report)) => report,
-        Ok(None) => new(),
-        Err(error) => {
-            let aside = beside(file, ".bad");
-            let kept = fs::rename(file, &aside).is_ok();
-            let file = file.display();
-            tracing::error!(%file, %error, kept, "the report's file is set aside, it begins anew");
-            new()
+impl Running {
+    /// What the file holds. A file that is not there holds nothing. One that is no report is set
+    /// aside, and the report begins anew: it opens no door. One that cannot be read is left alone.
+    fn open(settings: &ReportSettings, now: u64) -> Self {
+        let of = |report, file| Self {
+            report,
+            named: settings.file.clone(),
+            file,
+            busy: Mutex::default(),
+        };
+        let new = || ScopeReport::new(settings, now);
+        let Some(file) = &settings.file else { return of(new(), None) };
+        let shown = file.display();
+        match read(settings, file, now) {
+            Ok(report) => of(report.unwrap_or_else(new), Some(file.clone())),
+            Err(ReadError::File(error)) => {
+                tracing::error!(file = %shown, %error, "the report's file cannot be read or written");
+                of(new(), None)
+            }
+            Err(error) => {
+                let kept = fs::rename(file, beside(file, ".bad")).is_ok();
+                tracing::error!(file = %shown, %error, kept, "the report's file is set aside");
+                of(new(), kept.then(|| file.clone()))
+            }
         }
     }
 }
@@ -193,14 +209,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("scopes.json");
         let settings = ReportSettings { file: Some(file.clone()), ..ReportSettings::default() };
-        drop(open(&settings, 1));
+        drop(Running::open(&settings, 1));
         assert!(!file.exists(), "nothing is written by looking");
         fs::write(&file, "{\"version\":1").unwrap();
-        drop(open(&settings, 1));
+        assert!(Running::open(&settings, 1).file.is_some());
         assert!(!file.exists() && folder.path().join("scopes.json.bad").exists());
         let report = ScopeReport::new(&settings, 1);
         report.not_written();
         write(&file, &report.changes().unwrap()).unwrap();
         assert!(read(&settings, &file, 1).unwrap().is_some());
+        // What cannot be read is neither moved nor written over.
+        let settings = ReportSettings { file: Some(folder.path().into()), ..settings };
+        assert!(Running::open(&settings, 1).file.is_none());
+        assert!(folder.path().exists());
     }
 }

@@ -11,14 +11,46 @@ use tokio::sync::watch;
 /// Each endpoint has its own, so that one that hangs takes nothing from the others.
 const MAX_CALLS: usize = 512;
 
-/// An endpoint's name, and the token's SHA-256.
-pub(super) type Key = (Arc<str>, [u8; 32]);
+/// What a call is about. Whoever waits takes its answer, so everything that the answer depends on
+/// is in it: after a reload an endpoint of this name may be asked for something else.
+#[derive(Clone, Debug)]
+pub(super) struct Key {
+    /// The endpoint's name in the configuration.
+    pub(super) endpoint: Arc<str>,
+    /// Which endpoint of this name, for as long as the call runs.
+    pub(super) instance: usize,
+    /// Whom it is trusted by.
+    pub(super) trust: u64,
+    /// The token's SHA-256.
+    pub(super) digest: [u8; 32],
+}
+
+impl Key {
+    fn own(&self) -> OwnKey {
+        (self.instance, self.trust, self.digest)
+    }
+}
+
+/// A key among those of one name.
+type OwnKey = (usize, u64, [u8; 32]);
 
 /// The calls that run, and what who waits for each is told.
 pub(super) struct RunningCalls<T>(Arc<Mutex<HashMap<Arc<str>, Calls<T>>>>);
 
-/// The calls at one endpoint, by the token's SHA-256.
-type Calls<T> = HashMap<[u8; 32], watch::Receiver<Option<T>>>;
+/// The calls at one endpoint.
+type Calls<T> = HashMap<OwnKey, watch::Receiver<Option<T>>>;
+
+/// A call that runs; it is over when this is dropped, even by a panic.
+struct Entry<T> {
+    running: RunningCalls<T>,
+    key: Key,
+}
+
+impl<T> Drop for Entry<T> {
+    fn drop(&mut self) {
+        self.running.end(&self.key);
+    }
+}
 
 impl<T> Default for RunningCalls<T> {
     fn default() -> Self {
@@ -57,11 +89,11 @@ impl<T: Clone + Send + Sync + 'static> RunningCalls<T> {
                 told.borrow().clone()
             }
             Part::Call(told) => {
-                let running = self.clone();
+                let entry = Entry { running: self.clone(), key };
                 // A task of its own: the first who asked may leave, the others still wait.
                 let call = tokio::spawn(async move {
                     let answer = call.await;
-                    running.end(&key);
+                    drop(entry);
                     // Whether somebody else waits does not matter.
                     told.send_replace(answer.clone());
                     answer
@@ -71,27 +103,29 @@ impl<T: Clone + Send + Sync + 'static> RunningCalls<T> {
         }
     }
 
-    fn part(&self, (endpoint, digest): &Key) -> Part<T> {
+    fn part(&self, key: &Key) -> Part<T> {
         let mut running = self.0.lock();
-        let calls = running.entry(Arc::clone(endpoint)).or_default();
-        if let Some(told) = calls.get(digest) {
+        let calls = running.entry(Arc::clone(&key.endpoint)).or_default();
+        if let Some(told) = calls.get(&key.own()) {
             return Part::Wait(told.clone());
         }
         if calls.len() >= MAX_CALLS {
             return Part::Nothing;
         }
         let (told, waits) = watch::channel(None);
-        calls.insert(*digest, waits);
+        calls.insert(key.own(), waits);
         Part::Call(told)
     }
+}
 
+impl<T> RunningCalls<T> {
     /// A call is over; an endpoint without calls is forgotten, since a reload may have removed it.
-    fn end(&self, (endpoint, digest): &Key) {
+    fn end(&self, key: &Key) {
         let mut running = self.0.lock();
-        let Some(calls) = running.get_mut(endpoint) else { return };
-        calls.remove(digest);
+        let Some(calls) = running.get_mut(&key.endpoint) else { return };
+        calls.remove(&key.own());
         if calls.is_empty() {
-            running.remove(endpoint);
+            running.remove(&key.endpoint);
         }
     }
 }
@@ -103,7 +137,7 @@ mod tests {
     fn key(endpoint: &str, number: usize) -> Key {
         let mut digest = [0; 32];
         digest[..8].copy_from_slice(&number.to_be_bytes());
-        (endpoint.into(), digest)
+        Key { endpoint: endpoint.into(), instance: 1, trust: 0, digest }
     }
 
     #[test]
@@ -123,6 +157,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_call_under_other_settings_is_another_one_and_a_panic_ends_its_own() {
+        let running = RunningCalls::<u32>::default();
+        let first = key("e", 1);
+        let Part::Call(_told) = running.part(&first) else { panic!("the first") };
+        for other in [
+            Key { instance: 2, ..first.clone() },
+            Key { trust: 2, ..first.clone() },
+            Key { digest: [9; 32], ..first.clone() },
+        ] {
+            assert_eq!(running.share(other, async { Some(2) }).await, Some(2));
+        }
+        let failed = running.share(key("e", 2), async { panic!("a fault") });
+        assert_eq!(failed.await, None);
+        assert_eq!(running.share(key("e", 2), async { Some(3) }).await, Some(3));
+    }
+
+    #[tokio::test]
     async fn who_asks_for_the_same_waits_for_one_call_even_if_its_first_asker_leaves() {
         let running = RunningCalls::<u32>::default();
         let (go, wait) = tokio::sync::oneshot::channel::<()>();
@@ -131,7 +182,7 @@ mod tests {
         {
             let first = std::pin::pin!(first);
             // Polled once, and dropped.
-            drop(futures_poll(first));
+            assert!(futures_poll(first).is_pending());
         }
         go.send(()).unwrap();
         assert_eq!(second.await, Some(7));

@@ -34,26 +34,30 @@ fn clients(out: &mut String, report: &Value, unused: bool) {
         if unused && list(client, "unused").is_empty() {
             continue;
         }
-        let name = format!("{}/{}", text(client, "provider"), text(client, "client"));
+        let name = who(client);
         let (passes, last) =
             (counted(number(client, "passes"), "pass", "passes"), date(client, "last"));
         line(out, format_args!("  {name}  {passes}, last {last}"));
         for scope in list(client, "scopes") {
-            let (scope_name, elsewhere) = (text(scope, "scope"), number(scope, "elsewhere"));
+            let scope_name = text(scope, "scope");
             let routes = list(scope, "routes");
-            if routes.is_empty() && elsewhere == 0 {
-                let since = scope.get("granted").map(|granted| date(granted, "first"));
-                let since = since.unwrap_or_default();
+            let used = scope.get("used").filter(|used| used.is_object());
+            let Some(used) = used else {
+                // What is older than what is known may have been used before.
+                let granted = scope.get("granted").map_or(0, |granted| number(granted, "first"));
+                let since = minute(granted.max(number(report, "known_since")));
                 line(out, format_args!("    {scope_name:<24} unused, granted since {since}"));
-            } else if !unused {
-                let used = scope.get("used").unwrap_or(&Value::Null);
-                let names: Vec<&str> = routes.iter().map(|route| text(route, "route")).collect();
-                let more = if elsewhere > 0 { ", and others" } else { "" };
+                continue;
+            };
+            if !unused {
+                let names: Vec<String> = routes.iter().map(|route| text(route, "route")).collect();
+                let more = scope.get("elsewhere").is_some_and(Value::is_object);
+                let more = if more { ", and others" } else { "" };
                 line(
                     out,
                     format_args!(
                         "    {scope_name:<24} {} from {} to {} on {}{more}",
-                        counted(number(used, "passes") + elsewhere, "use", "uses"),
+                        counted(number(used, "passes"), "use", "uses"),
                         date(used, "first"),
                         date(used, "last"),
                         names.join(", "),
@@ -68,7 +72,7 @@ fn clients(out: &mut String, report: &Value, unused: bool) {
 fn routes(out: &mut String, report: &Value, unused: bool) {
     line(out, format_args!("routes"));
     for route in list(report, "routes") {
-        let never: Vec<&str> = list(route, "never").iter().filter_map(Value::as_str).collect();
+        let never: Vec<String> = list(route, "never").iter().filter_map(shown).collect();
         if unused && never.is_empty() {
             continue;
         }
@@ -77,10 +81,10 @@ fn routes(out: &mut String, report: &Value, unused: bool) {
         line(out, format_args!("  {}  {what}", text(route, "route")));
         for scope in list(route, "passed").iter().filter(|_| !unused) {
             let clients = list(scope, "clients");
-            let named = clients.iter().take(MAX_NAMED).map(|client| {
-                let (provider, name) = (text(client, "provider"), text(client, "client"));
-                format!("{provider}/{name} ({})", number(client, "passes"))
-            });
+            let named = clients
+                .iter()
+                .take(MAX_NAMED)
+                .map(|client| format!("{} ({})", who(client), number(client, "passes")));
             let mut named = named.collect::<Vec<_>>().join(", ");
             if let more @ 1.. = clients.len().saturating_sub(MAX_NAMED) {
                 named.push_str(&format!(", and {more} more"));
@@ -95,8 +99,7 @@ fn routes(out: &mut String, report: &Value, unused: bool) {
 
 fn needs(route: &Value) -> String {
     let each = list(route, "needs").iter().filter_map(|needs| {
-        let names =
-            |key| -> Vec<&str> { list(needs, key).iter().filter_map(Value::as_str).collect() };
+        let names = |key| -> Vec<String> { list(needs, key).iter().filter_map(shown).collect() };
         let (all, any) = (names("all"), names("any"));
         let mut wanted = Vec::new();
         if !all.is_empty() {
@@ -141,8 +144,25 @@ fn list<'v>(value: &'v Value, key: &str) -> &'v [Value] {
     value.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
-fn text<'v>(value: &'v Value, key: &str) -> &'v str {
-    value.get(key).and_then(Value::as_str).unwrap_or_default()
+fn text(value: &Value, key: &str) -> String {
+    value.get(key).and_then(shown).unwrap_or_default()
+}
+
+/// A text as a terminal may have it: names are chosen by clients, and could steer it.
+fn shown(value: &Value) -> Option<String> {
+    let steers =
+        |c: char| c.is_control() || matches!(c, '\u{200e}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let escape = |c: char| if steers(c) { c.escape_default().to_string() } else { c.to_string() };
+    Some(value.as_str()?.chars().map(escape).collect())
+}
+
+fn who(client: &Value) -> String {
+    let provider = text(client, "provider");
+    match (client.get("client"), client.get("subject").and_then(shown)) {
+        (Some(name), _) => format!("{provider}/{}", shown(name).unwrap_or_default()),
+        (None, Some(subject)) => format!("{provider}/subject {subject}"),
+        (None, None) => format!("{provider}/(subjects without a client)"),
+    }
 }
 
 fn number(value: &Value, key: &str) -> u64 {
@@ -151,7 +171,11 @@ fn number(value: &Value, key: &str) -> u64 {
 
 /// The day and minute in UTC of a number of seconds since 1970.
 fn date(value: &Value, key: &str) -> String {
-    let seconds = number(value, key);
+    minute(number(value, key))
+}
+
+/// See [`date`].
+fn minute(seconds: u64) -> String {
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
     // Days since 1 March of the year 0, in eras of 400 years (proleptic Gregorian calendar).
     let days = days + 719_468;
@@ -193,11 +217,11 @@ mod tests {
             value
         };
         let used = json!({
-            "scope": "pay:read", "granted": times, "used": times, "elsewhere": 0,
+            "scope": "pay:read", "granted": times, "used": times, "elsewhere": null,
             "routes": [with(json!({ "route": "money" }))],
         });
         let unused = json!({
-            "scope": "pay:admin", "granted": times, "used": null, "elsewhere": 0, "routes": [],
+            "scope": "pay:admin", "granted": times, "used": null, "elsewhere": null, "routes": [],
         });
         let client = with(json!({
             "provider": "corp", "client": "shop", "scopes": [used, unused], "unused": ["pay:admin"],
@@ -212,9 +236,20 @@ mod tests {
             "passed": [{ "scope": "pay:read", "clients": [who] }],
         });
         json!({
-            "since": 0, "clients": [client], "routes": [money],
+            "since": 0, "known_since": 0, "clients": [client], "routes": [money],
             "left_out": { "passes": 0, "of_clients": 7, "of_scopes": 0, "of_routes": 0 },
         })
+    }
+
+    #[test]
+    fn names_do_not_steer_the_terminal() {
+        let name = |name: &str| who(&json!({ "provider": "corp", "client": name }));
+        assert_eq!(name("shop\u{1b}[2J\nroot"), "corp/shop\\u{1b}[2J\\nroot");
+        assert_eq!(name("a\u{202e}b"), "corp/a\\u{202e}b");
+        let subject = json!({ "provider": "corp", "subject": "x1" });
+        assert_eq!(who(&subject), "corp/subject x1");
+        let all = json!({ "provider": "corp", "subject": null });
+        assert_eq!(who(&all), "corp/(subjects without a client)");
     }
 
     #[test]
