@@ -197,9 +197,9 @@ impl Edge {
         self.sinks.get()
     }
 
-    /// Keeps the sinks; they are started once.
-    pub(crate) fn set_sinks(&self, sinks: Sinks) -> Result<(), Sinks> {
-        self.sinks.set(sinks)
+    /// Keeps the sinks; they are started once. Whether this was the first time.
+    pub(crate) fn set_sinks(&self, sinks: Sinks) -> bool {
+        self.sinks.set(sinks).is_ok()
     }
 
     /// Where spans go.

@@ -255,16 +255,21 @@ async fn run(options: ServeOptions, start: Start) -> Result<(), ServeError> {
         on_ready(&Ready { listeners, admin: admin_bound });
     }
     let ended = process.live(orders).await;
+    finish(&edge, ended).await;
+    Ok(())
+}
+
+/// What is left to do when nothing is served any more.
+async fn finish(edge: &Arc<Edge>, ended: life::Ended) {
     edge.access_log().flush();
     tokio::task::block_in_place(|| {
         if ended.why != life::SUCCESSOR {
-            edge.auth().report().save(&edge);
+            edge.auth().report().save(edge);
         }
         edge.audit_stop(ended.why);
     });
     edge.traces().finish(LAST_SPANS).await;
-    tokio::join!(edge.finish_sinks(), ended.anchors.finish(&edge, &ended.outbound));
-    Ok(())
+    tokio::join!(edge.finish_sinks(), ended.anchors.finish(edge, &ended.outbound));
 }
 
 /// Opens the audit log, if there is to be one.

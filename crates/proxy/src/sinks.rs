@@ -27,7 +27,7 @@ impl Edge {
         };
         let live = self.live();
         let (sinks, mut told) = Sinks::start(live.snapshot.sinks(), surroundings);
-        if self.set_sinks(sinks).is_err() {
+        if !self.set_sinks(sinks) {
             return;
         }
         let edge = Arc::downgrade(self);
