@@ -108,17 +108,21 @@ pub(crate) async fn begin(
         // What was held back comes again out of the replay buffer.
         held.body.clear();
     }
-    let journey = &mut ctx.journey;
+    ctx.trace.stages.passed(Stage::Endpoint, choosing);
+    ctx.trace.try_begins(lease.address(), now);
+    ctx.journey.key = key;
+    another_try(&mut ctx.journey, &upstream, now);
+    set_off(&mut ctx.journey, lease, now);
+    Ok(Box::new(peer))
+}
+
+/// Counts a try that begins, and forgets what the one before came to.
+fn another_try(journey: &mut Journey, upstream: &Upstream, now: Instant) {
     journey.started.get_or_insert(now);
     journey.in_flight.get_or_insert_with(|| upstream.metrics.request_started());
     journey.attempts += 1;
     journey.status = None;
     journey.waited = None;
-    journey.key = key;
-    ctx.trace.stages.passed(Stage::Endpoint, choosing);
-    ctx.trace.try_begins(lease.address(), now);
-    set_off(&mut ctx.journey, lease, now);
-    Ok(Box::new(peer))
 }
 
 /// What it means for the request that no endpoint was picked.

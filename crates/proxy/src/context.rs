@@ -287,7 +287,9 @@ impl Context {
         let identity = self.identity(arrival);
         let policy = arrival.live.snapshot.response();
         let place = policy.map(|policy| policy.geo().place(arrival.client)).unwrap_or_default();
-        let event = complete(self.trace.event(self.event(arrival, edge.clock().now())));
+        let mut event = self.event(arrival, edge.clock().now());
+        self.trace.tell(&mut event);
+        let event = complete(event);
         let event = Event {
             retries: &retries,
             waf: found.as_ref().or(refused.and_then(|found| found.waf.as_ref())),

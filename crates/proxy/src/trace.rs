@@ -59,18 +59,12 @@ impl Trace {
         trace
     }
 
-    /// What the request's event says of its trace.
-    pub(crate) fn event<'a>(&'a self, event: Event<'a>) -> Event<'a> {
-        let Some(begun) = &self.begun else {
-            let trace_id = self.passing.as_ref().map(|passing| passing.trace.as_str());
-            return Event { trace_id, ..event };
-        };
-        Event {
-            trace_id: Some(begun.context.trace.as_str()),
-            span_id: Some(begun.context.span.as_str()),
-            sampled: begun.context.is_sampled(),
-            ..event
-        }
+    /// Tells the request's event which trace it belongs to.
+    pub(crate) fn tell<'a>(&'a self, event: &mut Event<'a>) {
+        let context = self.begun.as_ref().map(|begun| &begun.context);
+        event.trace_id = context.or(self.passing.as_ref()).map(|place| place.trace.as_str());
+        event.span_id = context.map(|place| place.span.as_str());
+        event.sampled = context.is_some_and(TraceContext::is_sampled);
     }
 
     /// The answer is sent, as far as it was.
