@@ -100,27 +100,30 @@ impl Follower {
         settings: &CrowdsecSettings,
         asked: Result<Stream, Failed>,
     ) -> Duration {
-        let url = settings.url.as_str();
         match asked {
-            Ok(stream) => {
-                if !self.in_step {
-                    tracing::info!(url, "decisions of CrowdSec are followed");
-                }
-                let (change, all) = (stream.changes(settings), !self.in_step);
-                tokio::task::block_in_place(|| take(edge, &mut self.known, change, all));
-                (self.in_step, self.failures) = (true, 0);
-                settings.every.0
-            }
-            Err(error) => {
-                if self.failures == 0 {
-                    let message = "CrowdSec does not answer; what it decided holds until its end";
-                    tracing::warn!(url, %error, "{message}");
-                }
-                self.in_step = false;
-                self.failures += 1;
-                LAST_RETRY.min(LOOK * 2_u32.saturating_pow((self.failures - 1).min(16)))
-            }
+            Ok(stream) => self.answered(edge, settings, stream),
+            Err(error) => self.failed(settings, &error),
         }
+    }
+
+    fn answered(&mut self, edge: &Edge, settings: &CrowdsecSettings, stream: Stream) -> Duration {
+        if !self.in_step {
+            tracing::info!(url = settings.url, "decisions of CrowdSec are followed");
+        }
+        let (change, all) = (stream.changes(settings), !self.in_step);
+        tokio::task::block_in_place(|| take(edge, &mut self.known, change, all));
+        (self.in_step, self.failures) = (true, 0);
+        settings.every.0
+    }
+
+    fn failed(&mut self, settings: &CrowdsecSettings, error: &Failed) -> Duration {
+        if self.failures == 0 {
+            let message = "CrowdSec does not answer; what it decided holds until its end";
+            tracing::warn!(url = settings.url, %error, "{message}");
+        }
+        self.in_step = false;
+        self.failures += 1;
+        LAST_RETRY.min(LOOK * 2_u32.saturating_pow((self.failures - 1).min(16)))
     }
 }
 
