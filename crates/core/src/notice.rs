@@ -136,6 +136,10 @@ notices! {
     Decided, "decided", Response, Medium;
     /// An endpoint was taken out of rotation after failures of requests.
     EndpointEjected, "endpoint_ejected", Upstream, Medium;
+    /// The addresses behind an upstream's name changed.
+    EndpointsChanged, "endpoints_changed", Upstream, Informational;
+    /// An endpoint's requests fail; it would have been ejected, were that enforced.
+    EndpointSuspected, "endpoint_suspected", Upstream, Low;
     /// Health checks found an endpoint unhealthy.
     EndpointDown, "endpoint_down", Upstream, Medium;
     /// An endpoint takes requests again.
@@ -148,6 +152,8 @@ notices! {
     PanicOn, "panic_on", Response, High;
     /// The panic switch is off.
     PanicOff, "panic_off", Response, Informational;
+    /// An upstream's name cannot be looked up; the last answer stays.
+    NameUnresolved, "name_unresolved", Upstream, Medium;
     /// The process serves.
     ProcessStarted, "process_started", Process, Informational;
     /// The process ends, or hands over to its successor.
@@ -166,6 +172,10 @@ notices! {
     UpstreamDown, "upstream_down", Upstream, High;
     /// An upstream has endpoints that take requests again.
     UpstreamUp, "upstream_up", Upstream, Informational;
+    /// A zone was taken out: too few of its endpoints can serve.
+    ZoneIsolated, "zone_isolated", Upstream, Medium;
+    /// A zone is back.
+    ZoneReturned, "zone_returned", Upstream, Informational;
 }
 
 /// Something that happened. It is rare beside requests, so it owns what it says.
@@ -196,6 +206,13 @@ pub struct Notice {
 }
 
 impl Notice {
+    /// The notice with one more detail.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl Into<Box<str>>) -> Self {
+        self.details.push((name, value.into()));
+        self
+    }
+
     /// A notice of the kind's own severity that says no more than that.
     #[must_use]
     pub fn new(time: SystemTime, kind: NoticeKind, summary: impl Into<Box<str>>) -> Self {

@@ -27,6 +27,7 @@ use crate::bans;
 use crate::drain;
 use crate::edge::Edge;
 use crate::enforcement::{alertmanager, panic, watch};
+use crate::happened;
 use crate::life::Command;
 
 /// How long one admin connection may live.
@@ -79,7 +80,13 @@ impl ServeHttp for Admin {
         };
         let head = session.req_header();
         let target = head.uri.path_and_query().map_or("", |target| target.as_str());
-        self.edge.audit_admin(peer, (&head.method, target), response.status());
+        let (call, status) = ((&head.method, target), response.status());
+        self.edge.audit_admin(peer, call, status);
+        let reads = matches!(head.method, Method::GET | Method::HEAD);
+        let denied = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+        if !reads || denied {
+            self.edge.announce(&happened::admin_call(&self.edge, peer, call, status));
+        }
         response
     }
 }

@@ -146,8 +146,10 @@ pub(crate) fn ended(ctx: &mut Context, how: Ended, now: Instant) {
     let Some(started) = ctx.journey.try_started.take() else { return };
     let took = now.saturating_duration_since(started);
     ctx.trace.try_ended(how, now);
-    if let (Some(lease), Some(upstream)) = (&ctx.journey.lease, ctx.upstream()) {
-        tell(upstream, lease, how, took, now);
+    if let (Some(lease), Some(upstream), Some(arrival)) =
+        (&ctx.journey.lease, ctx.upstream(), &ctx.arrival)
+    {
+        tell((&arrival.edge, upstream), lease, how, took, now);
     }
     // Of who was given up it is known that it would have taken longer.
     let lasted =
@@ -160,7 +162,13 @@ pub(crate) fn ended(ctx: &mut Context, how: Ended, now: Instant) {
 }
 
 /// Tells an upstream what became of a try on one of its endpoints.
-pub(crate) fn tell(upstream: &Upstream, lease: &Lease, how: Ended, took: Duration, now: Instant) {
+pub(crate) fn tell(
+    (edge, upstream): (&Edge, &Upstream),
+    lease: &Lease,
+    how: Ended,
+    took: Duration,
+    now: Instant,
+) {
     let answer = match how {
         Ended::Answered(status) => Answer::Status(status),
         // The time until somebody else answered says that this one is no quicker.
@@ -170,7 +178,7 @@ pub(crate) fn tell(upstream: &Upstream, lease: &Lease, how: Ended, took: Duratio
         Ended::Failed(_) => Answer::None,
     };
     if let Some(event) = upstream.pool.report(lease, answer, took, now) {
-        tend::tell(&upstream.pool, Some(&upstream.metrics), &event);
+        tend::tell(edge, &upstream.pool, Some(&upstream.metrics), &event);
     }
 }
 

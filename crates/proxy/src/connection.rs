@@ -33,6 +33,12 @@ pub(crate) struct Connection {
     pub(crate) peer: SocketAddr,
     /// The negotiated TLS version, if encrypted.
     pub(crate) tls: Option<&'static str>,
+    /// The negotiated cipher suite, if encrypted.
+    pub(crate) tls_cipher: Option<&'static str>,
+    /// The name that the client asked for in its handshake.
+    pub(crate) server_name: Option<Box<str>>,
+    /// SHA-256 of the client's certificate in hexadecimal.
+    pub(crate) certificate_hash: Option<Box<str>>,
     /// The address that the connection came in on, if the system says so.
     pub(crate) local: Option<SocketAddr>,
     /// The client's certificate, if it showed one.
@@ -58,6 +64,9 @@ impl Connection {
             listener,
             peer,
             tls,
+            tls_cipher: None,
+            server_name: None,
+            certificate_hash: None,
             local: None,
             certificate: None,
             opened: Instant::now(),
@@ -84,6 +93,9 @@ impl Connection {
             scheme: if self.tls.is_some() { "https" } else { "http" },
             server: self.local,
             tls: self.tls,
+            tls_cipher: self.tls_cipher,
+            tls_server_name: self.server_name.as_deref(),
+            client_certificate: self.certificate_hash.as_deref(),
             ..Event::default()
         }
     }

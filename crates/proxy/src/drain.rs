@@ -17,10 +17,10 @@ pub(crate) fn answer(edge: &Edge, path: &str, query: Option<&str>) -> Response<V
     let Some(pool) = live.snapshot.pools().get(name) else {
         return text(StatusCode::NOT_FOUND, "no upstream has this name\n");
     };
-    let (what, found) = match query.and_then(|query| query.split_once('=')) {
-        Some(("zone", zone)) => (zone, pool.drain_zone(zone, drained)),
+    let found = match query.and_then(|query| query.split_once('=')) {
+        Some(("zone", zone)) => pool.drain_zone(zone, drained),
         Some(("endpoint", address)) => match address.parse::<SocketAddr>() {
-            Ok(at) => (address, pool.drain_endpoint(at, drained)),
+            Ok(at) => pool.drain_endpoint(at, drained),
             Err(_no_address) => return text(StatusCode::BAD_REQUEST, "this is no address\n"),
         },
         _ => return text(StatusCode::BAD_REQUEST, "say ?zone=<zone> or ?endpoint=<ip:port>\n"),
@@ -28,7 +28,6 @@ pub(crate) fn answer(edge: &Edge, path: &str, query: Option<&str>) -> Response<V
     if !found {
         return text(StatusCode::NOT_FOUND, "the upstream has no such zone or endpoint\n");
     }
-    tracing::warn!(upstream = name, what, drained, "drained or let in again by hand");
     text(StatusCode::OK, if drained { "drained\n" } else { "let in again\n" })
 }
 

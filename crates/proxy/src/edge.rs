@@ -28,6 +28,7 @@ use crate::enforcement::own;
 use crate::enforcement::panic::Switch;
 use crate::held::HeldBytes;
 use crate::lanes::Lanes;
+use crate::lookout::Lookout;
 use crate::outbound::Outbound;
 use crate::refused;
 use crate::request_id::RequestId;
@@ -57,6 +58,7 @@ pub(crate) struct Edge {
     auth: AuthServices,
     sinks: OnceLock<Sinks>,
     traces: Traces,
+    lookout: Lookout,
     ready: AtomicBool,
     draining: AtomicBool,
 }
@@ -112,6 +114,7 @@ impl Edge {
             auth: AuthServices::new(),
             sinks: OnceLock::new(),
             traces,
+            lookout: Lookout::default(),
             ready: AtomicBool::new(false),
             draining: AtomicBool::new(false),
         };
@@ -205,6 +208,9 @@ impl Edge {
     /// Where spans go.
     pub(crate) fn traces(&self) -> &Traces {
         &self.traces
+    /// What goes on and is not told each time.
+    pub(crate) fn lookout(&self) -> &Lookout {
+        &self.lookout
     }
 
     /// Whether new traffic should come here.

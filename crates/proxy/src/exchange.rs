@@ -176,8 +176,8 @@ fn take_second(gateway: &Gateway, ctx: &mut Context, second: Second) {
     } else {
         ctx.trace.hedged(&second, now);
         let took = now.saturating_duration_since(second.started);
-        if let Some(upstream) = ctx.upstream() {
-            attempt::tell(upstream, &second.lease, second.loser, took, now);
+        if let (Some(upstream), Some(arrival)) = (ctx.upstream(), &ctx.arrival) {
+            attempt::tell((&arrival.edge, upstream), &second.lease, second.loser, took, now);
         }
         let tried = &mut ctx.journey.tried;
         tried.insert(tried.len().saturating_sub(1), second.lease.address());

@@ -21,6 +21,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use crate::edge::Edge;
+use crate::happened;
 
 /// How often a pool is looked at for endpoints that came or went.
 const LOOK_AROUND: Duration = Duration::from_millis(500);
@@ -90,13 +91,11 @@ impl Prober {
                 if let Some(upstream) = self.edge.live().lanes.upstream(self.pool.name()) {
                     upstream.show_endpoints();
                 }
-                tracing::warn!(
-                    upstream = self.pool.name(),
-                    endpoint = %endpoint.address(),
-                    healthy = transition.healthy,
-                    cause = result.err().map(tracing::field::display),
-                    "endpoint health changed"
-                );
+                let (address, cause) = (endpoint.address(), result.err().map(|e| e.to_string()));
+                let healthy = transition.healthy;
+                let notice =
+                    happened::endpoint_health(&self.edge, &self.pool, address, healthy, cause);
+                self.edge.announce(&notice);
             }
             sleep(self.check.delay(random::next())).await;
         }

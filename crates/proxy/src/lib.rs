@@ -29,6 +29,7 @@ mod held;
 mod lanes;
 mod life;
 mod listener;
+mod lookout;
 mod outbound;
 mod protocols;
 mod proxy_protocol;

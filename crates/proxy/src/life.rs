@@ -174,7 +174,12 @@ impl Process {
         let before = self.protocols.edge().live();
         self.put_in_force(prepared)?;
         let keys = Fingerprints::of(&self.protocols.edge().live().snapshot);
-        self.protocols.edge().audit_config(by, &before.snapshot, (&self.keys, &keys));
+        let edge = self.protocols.edge();
+        edge.audit_config(by, &before.snapshot, (&self.keys, &keys));
+        let changed = self.keys.changed(&keys);
+        if !changed.is_empty() {
+            edge.announce(&happened::certificates_changed(edge, by, &changed));
+        }
         self.keys = keys;
         self.anchors.renew(self.protocols.edge(), &self.outbound);
         Ok(())

@@ -14,6 +14,7 @@ use pingora_core::server::ShutdownWatch;
 use rustls::ProtocolVersion;
 use tidegate_core::SettingsError;
 use tidegate_core::net::AddressSet;
+use tidegate_core::notice::NoticeKind;
 use tidegate_engine::settings::ListenerSettings;
 use tidegate_guard::connections::{Slot, TooMany};
 use tidegate_observe::{AbortedConnection, ListenerMetrics, RefusedConnection, TlsFailure};
@@ -254,6 +255,11 @@ impl Door {
         let mut connection = self.connection(client, version, slot).on(local);
         let leaf = session.peer_certificates().and_then(<[_]>::first);
         connection.certificate = leaf.map(|leaf| client_certificate(leaf));
+        let hash = connection.certificate.as_ref().map(|certificate| hex(&certificate.thumbprint));
+        connection.certificate_hash = hash;
+        let suite = session.negotiated_cipher_suite();
+        connection.tls_cipher = suite.and_then(|suite| suite.suite().as_str()).map(suite_name);
+        connection.server_name = session.server_name().map(Into::into);
         let transport = Transport::Tls(Box::new(stream));
         Ok(Ready { transport, connection, http2, h2c: false })
     }
@@ -280,7 +286,35 @@ impl Door {
                 metrics.connection_aborted(AbortedConnection::HandshakeTimeout);
             }
         }
-        tracing::debug!(listener = %self.name, %peer, %error, "connection refused");
+        let told = match error {
+            ReceptionError::TooMany(TooMany::Total) => RefusedConnection::TotalLimit.code(),
+            ReceptionError::TooMany(TooMany::Client) => RefusedConnection::ClientLimit.code(),
+            ReceptionError::ProxyHeader(_) | ReceptionError::ProxyPeer => {
+                RefusedConnection::ProxyProtocol.code()
+            }
+            ReceptionError::Tls(error) => tls_failure(error).code(),
+            ReceptionError::TimedOut => AbortedConnection::HandshakeTimeout.code(),
+        };
+        let kind = match error {
+            ReceptionError::Tls(_) => NoticeKind::TlsFailed,
+            _ => NoticeKind::ConnectionRefused,
+        };
+        let client = peer.ip();
+        self.protocols.edge().connection_refused((kind, told), &self.name, client, error);
+    }
+}
+
+fn hex(bytes: &[u8]) -> Box<str> {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
+}
+
+/// IANA's name of a cipher suite.
+fn suite_name(name: &'static str) -> &'static str {
+    match name {
+        "TLS13_AES_128_GCM_SHA256" => "TLS_AES_128_GCM_SHA256",
+        "TLS13_AES_256_GCM_SHA384" => "TLS_AES_256_GCM_SHA384",
+        "TLS13_CHACHA20_POLY1305_SHA256" => "TLS_CHACHA20_POLY1305_SHA256",
+        other => other,
     }
 }
 

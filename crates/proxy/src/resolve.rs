@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::edge::Edge;
+use crate::happened;
 
 /// What looks names up, shared by all pools.
 pub(crate) type Resolver = Arc<TokioResolver>;
@@ -37,24 +38,23 @@ async fn resolve_name(pool: Arc<Pool>, name: usize, resolver: Resolver, edge: Ar
     let mut known = true;
     loop {
         let answer = resolver.lookup_ip(host).await;
+        // Once, and not again while it goes on failing.
         if known && let Err(error) = &answer {
-            report(&pool, host, error);
+            let error = Err(error.to_string());
+            edge.announce(&happened::resolved(&edge, &pool, host, error));
         }
         known = answer.is_ok();
         let wait = answer.map_or(AFTER_FAILURE, |answer| {
             let addresses: Vec<_> = answer.iter().collect();
             if pool.update(name, &addresses) {
-                tracing::info!(upstream = pool.name(), host, ?addresses, "endpoints resolved");
+                let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+                let addresses = Ok(addresses.join(" "));
+                edge.announce(&happened::resolved(&edge, &pool, host, addresses));
             }
             until(answer.valid_until(), edge.clock().now())
         });
         sleep(wait).await;
     }
-}
-
-/// Tells of a lookup that fails; the caller keeps quiet while it goes on failing.
-fn report(pool: &Pool, host: &str, error: &NetError) {
-    tracing::warn!(upstream = pool.name(), host, %error, "cannot resolve endpoint");
 }
 
 fn until(valid_until: Instant, now: Instant) -> Duration {

@@ -25,7 +25,7 @@ use crate::outbound::Outbound;
 use crate::protocols::Protocols;
 use crate::sockets::{self, Inherited};
 use crate::tls::Crypto;
-use crate::{auth, resolve, signals, upgrade};
+use crate::{auth, happened, lookout, resolve, signals, upgrade};
 
 /// How long the last spans have to be sent.
 const LAST_SPANS: Duration = Duration::from_secs(2);
@@ -241,6 +241,7 @@ async fn run(options: ServeOptions, start: Start) -> Result<(), ServeError> {
         outbound,
     };
     tokio::spawn(audit::summaries(edge.clone()));
+    tokio::spawn(lookout::keep(edge.clone()));
     process.attend_pools();
     tokio::spawn(auth::watch(edge.clone()));
     for (address, reception, socket) in bound {
@@ -248,6 +249,7 @@ async fn run(options: ServeOptions, start: Start) -> Result<(), ServeError> {
     }
     edge.metrics().config_reloaded(true, edge.clock().wall());
     edge.set_ready(true);
+    edge.announce(&happened::process_started(&edge, build));
     let listeners = process.listeners.iter().map(|listener| listener.bound).collect();
     signals::notify_ready();
     upgrade::report_ready().await;
@@ -261,6 +263,7 @@ async fn run(options: ServeOptions, start: Start) -> Result<(), ServeError> {
 
 /// What is left to do when nothing is served any more.
 async fn finish(edge: &Arc<Edge>, ended: life::Ended) {
+    edge.announce(&happened::process_stopped(edge, ended.why));
     edge.access_log().flush();
     tokio::task::block_in_place(|| {
         if ended.why != life::SUCCESSOR {

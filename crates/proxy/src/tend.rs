@@ -1,5 +1,5 @@
 //! What a pool needs beside its requests: once a second its ejections, slow starts and zones are
-//! looked at, and what changed is logged and shown.
+//! looked at, and what changed is told.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,12 +11,14 @@ use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use crate::edge::Edge;
+use crate::happened;
 
 /// How often.
 const PACE: Duration = Duration::from_secs(1);
 
 /// Tends `pool` until the task is aborted.
 pub(crate) async fn tend_pool(pool: Arc<Pool>, edge: Arc<Edge>) {
+    let mut serving = Serving::default();
     loop {
         let (tended, now) = (pool.clone(), edge.clock().now());
         // A pool of ten thousand endpoints takes some milliseconds that requests must not wait for.
@@ -24,51 +26,66 @@ pub(crate) async fn tend_pool(pool: Arc<Pool>, edge: Arc<Edge>) {
         for event in events {
             let live = edge.live();
             let metrics = live.lanes.upstream(pool.name()).map(|upstream| &*upstream.metrics);
-            tell(&pool, metrics, &event);
+            tell(&edge, &pool, metrics, &event);
+        }
+        let serves = pool.endpoints().iter().any(|endpoint| endpoint.is_available());
+        if serving.turns(serves) {
+            edge.announce(&happened::upstream_serves(&edge, &pool, serves));
         }
         sleep(PACE).await;
     }
 }
 
-/// Tells operators what happened to a pool, by log and metrics.
-pub(crate) fn tell(pool: &Pool, metrics: Option<&UpstreamMetrics>, event: &Event) {
+/// Tells operators what happened to a pool.
+pub(crate) fn tell(edge: &Edge, pool: &Pool, metrics: Option<&UpstreamMetrics>, event: &Event) {
     if let (Event::Ejected { cause, .. }, Some(metrics)) = (event, metrics) {
         metrics.ejected(cause.as_str());
     }
-    log(pool, event);
+    if let Some(notice) = happened::of_event(edge, pool, event) {
+        edge.announce(&notice);
+    }
 }
 
-#[expect(clippy::cognitive_complexity, reason = "each log macro counts as seven branches")]
-fn log(pool: &Pool, event: &Event) {
-    let upstream = pool.name();
-    match event {
-        Event::Breaker(state) => {
-            tracing::warn!(upstream, state = state.as_str(), "the breaker turned");
+/// Whether an upstream counts as serving. It is down when two looks in a row find it so: while
+/// endpoints are replaced, one moment may have none.
+#[derive(Debug, Default)]
+struct Serving {
+    down: bool,
+    looks: u8,
+}
+
+impl Serving {
+    /// Takes what a look found; whether that changes what counts.
+    fn turns(&mut self, serves: bool) -> bool {
+        if serves != self.down {
+            self.looks = 0;
+            return false;
         }
-        Event::Ejected { endpoint, cause, .. } => {
-            let count = pool.endpoints().iter().filter(|endpoint| endpoint.is_ejected()).count();
-            let cause = cause.as_str();
-            tracing::warn!(upstream, %endpoint, cause, ejected = count, "endpoint ejected");
+        self.looks += 1;
+        let turns = serves || self.looks >= 2;
+        if turns {
+            self.down = !serves;
+            self.looks = 0;
         }
-        Event::Readmitted { endpoint } => {
-            tracing::info!(upstream, %endpoint, "the endpoint's ejection is over");
-        }
-        Event::Suspected { endpoint, cause } => {
-            let cause = cause.as_str();
-            tracing::warn!(upstream, %endpoint, cause, "endpoint not ejected: not enforced");
-        }
-        Event::ZoneIsolated { zone } => {
-            tracing::warn!(upstream, %zone, "zone isolated: too few of its endpoints can serve");
-        }
-        Event::ZoneReturned { zone } => {
-            tracing::info!(upstream, %zone, "zone returned");
-        }
+        turns
     }
 }
 
 #[cfg(test)]
 mod tests {
     use tidegate_traffic::outlier::Cause;
+
+    use super::*;
+
+    #[test]
+    fn an_upstream_is_down_after_two_looks_and_up_after_one() {
+        let mut serving = Serving::default();
+        let looks = [true, false, true, false, false, false, true, true, false, false];
+        let turns: Vec<_> = looks.into_iter().map(|serves| serving.turns(serves)).collect();
+        let turned: Vec<_> =
+            turns.iter().enumerate().filter_map(|(n, turned)| turned.then_some(n)).collect();
+        assert_eq!(turned, [4, 6, 9]);
+    }
 
     #[test]
     fn every_cause_of_an_ejection_is_counted() {

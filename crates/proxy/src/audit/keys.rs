@@ -38,11 +38,16 @@ impl Fingerprints {
         self.0.iter().map(file).collect()
     }
 
-    /// What is new, gone or different in `after`.
-    pub(super) fn changes(&self, after: &Self) -> Vec<Value> {
+    /// The files that are new, gone or different in `after`.
+    pub(crate) fn changed<'k>(&'k self, after: &'k Self) -> Vec<&'k str> {
         let files: std::collections::BTreeSet<_> = self.0.keys().chain(after.0.keys()).collect();
         let differs = |file: &&String| self.0.get(*file) != after.0.get(*file);
-        let change = |file: &String| json!({ "file": file, "before": self.0.get(file), "after": after.0.get(file) });
-        files.into_iter().filter(differs).map(change).collect()
+        files.into_iter().filter(differs).map(String::as_str).collect()
+    }
+
+    /// What is new, gone or different in `after`.
+    pub(super) fn changes(&self, after: &Self) -> Vec<Value> {
+        let change = |file: &str| json!({ "file": file, "before": self.0.get(file), "after": after.0.get(file) });
+        self.changed(after).into_iter().map(change).collect()
     }
 }

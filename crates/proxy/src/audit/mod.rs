@@ -184,6 +184,12 @@ impl Auditor {
         }
     }
 
+    /// How many records were lost or late so far.
+    pub(crate) fn losses(&self) -> u64 {
+        let counts = [&self.counts.late, &self.counts.lost];
+        counts.iter().map(|count| count.load(Ordering::Relaxed)).sum()
+    }
+
     /// Counts a record that is not safe, and says so now and then.
     fn lost(&self, error: &Unkept) {
         let count = match error {

@@ -32,10 +32,7 @@ pub(crate) fn revoke(edge: &Edge, query: &str) -> Response<Vec<u8>> {
         put_in_force(edge, written)
     });
     match revoked {
-        Ok(()) => {
-            tracing::warn!(kind, "revoked by hand");
-            text(StatusCode::OK, "revoked\n")
-        }
+        Ok(()) => text(StatusCode::OK, "revoked\n"),
         Err(message) => text(StatusCode::BAD_REQUEST, &format!("{message}\n")),
     }
 }

@@ -5,19 +5,18 @@ use http::Method;
 use tidegate_auth::{Authenticated, Authorizer, Word};
 use tidegate_core::Request;
 
+use crate::edge::Edge;
 use crate::outbound::{Call, Outbound, Trust};
 
 /// More is no decision.
 const MAX_ANSWER: usize = 64 * 1024;
 
 /// What a policy service says about a request; `None` if it does not say.
-#[expect(clippy::cognitive_complexity, reason = "each log macro counts as seven branches")]
 pub(super) async fn authorize(
-    outbound: &Outbound,
-    trust: Trust,
+    (outbound, trust): (&Outbound, Trust),
     authorizer: &Authorizer,
-    request: &Request<'_>,
-    who: &Authenticated,
+    (request, who): (&Request<'_>, &Authenticated),
+    edge: &Edge,
 ) -> Option<Word> {
     let inquiry = authorizer.inquiry(request, Some(who.identity()));
     let method = if inquiry.body.is_some() { Method::POST } else { Method::GET };
@@ -31,18 +30,14 @@ pub(super) async fn authorize(
         max_body: MAX_ANSWER,
     };
     let service = &**authorizer.name();
-    match outbound.call(&call).await {
+    let (word, failure) = match outbound.call(&call).await {
         Ok(answer) => {
             let word = authorizer.word(answer.status, &answer.headers, &answer.body);
-            if word.is_none() {
-                let status = answer.status.as_u16();
-                tracing::warn!(service, status, "a policy service does not decide");
-            }
-            word
+            let failure = word.is_none().then(|| format!("status {}, no decision", answer.status));
+            (word, failure)
         }
-        Err(error) => {
-            tracing::warn!(service, %error, "a policy service does not answer");
-            None
-        }
-    }
+        Err(error) => (None, Some(error.to_string())),
+    };
+    edge.provider_answered("authorizer", service, failure.map_or(Ok(()), Err));
+    word
 }

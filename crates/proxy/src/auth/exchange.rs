@@ -81,10 +81,8 @@ fn tell(exchange: &str, traded: &Result<Traded, ExchangeError>, edge: &Edge) {
     let result = match traded {
         Ok(Traded::Token(_)) => Exchanged::Issued,
         Ok(Traded::Invalid(_) | Traded::Forbidden(_)) => Exchanged::Refused,
-        Err(error) => {
-            tracing::warn!(exchange, %error, "no token in exchange");
-            Exchanged::Failed
-        }
+        Err(_error) => Exchanged::Failed,
     };
+    edge.provider_answered("exchange", exchange, traded.as_ref().map(|_traded| ()));
     edge.metrics().token_exchanged(exchange, result);
 }

@@ -46,10 +46,9 @@ impl Questions {
         let (question, edge, outbound) = (question.clone(), edge.clone(), outbound.clone());
         let call = async move {
             let answered = Box::pin(inquire(&question, trust, &outbound, &edge)).await;
-            if let Err(error) = answered {
-                let endpoint = &**question.introspector.name();
-                tracing::warn!(endpoint, %error, "no answer about a token");
-            }
+            let endpoint = &**question.introspector.name();
+            let answered = answered.as_ref().map(|_learnt| ());
+            edge.provider_answered("introspection", endpoint, answered);
             Some(())
         };
         // What was learned is found where it is kept.

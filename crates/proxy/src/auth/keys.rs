@@ -94,7 +94,7 @@ impl KeyKeeper {
                     wait
                 }
             };
-            self.tell(&fetched);
+            self.tell(&edge, &fetched);
             edge.metrics().keys_fetched(self.issuer.name(), fetched.is_ok());
             self.state.send_modify(|state| {
                 state.rounds += 1;
@@ -185,16 +185,12 @@ impl KeyKeeper {
         }
     }
 
-    #[expect(clippy::cognitive_complexity, reason = "each log macro counts as seven branches")]
-    fn tell(&self, fetched: &Result<Option<Arc<KeySet>>, FetchError>) {
+    fn tell(&self, edge: &Edge, fetched: &Result<Option<Arc<KeySet>>, FetchError>) {
         let issuer = &**self.issuer.name();
-        match fetched {
-            Ok(Some(keys)) => {
-                let passed_over = keys.passed_over().len();
-                tracing::info!(issuer, keys = keys.len(), passed_over, "keys fetched");
-            }
-            Ok(None) => {}
-            Err(error) => tracing::warn!(issuer, %error, "cannot fetch keys, the last ones stay"),
+        if let Ok(Some(keys)) = fetched {
+            let passed_over = keys.passed_over().len();
+            tracing::info!(issuer, keys = keys.len(), passed_over, "keys fetched");
         }
+        edge.provider_answered("issuer", issuer, fetched.as_ref().map(|_keys| ()));
     }
 }

@@ -109,7 +109,8 @@ impl AuthServices {
         match need {
             Need::Authorize(authorizer, who) => {
                 let trust = arrival.live.trusts.of(authorizer.settings().ca.as_deref());
-                let word = authorize(&self.outbound, trust, authorizer, request, who).await;
+                let (outbound, who) = ((&*self.outbound, trust), (request, who));
+                let word = authorize(outbound, authorizer, who, &arrival.edge).await;
                 word.map(Answer::Word)
             }
             Need::Exchange(trade) => {

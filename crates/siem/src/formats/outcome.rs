@@ -71,11 +71,13 @@ impl Outcome {
         match notice.kind {
             NoticeKind::Decided => notice.decision.as_deref().map_or(Self::Detected, Self::decided),
             NoticeKind::BanAdded | NoticeKind::ConnectionRefused => Self::Blocked,
-            NoticeKind::EndpointEjected => Self::Isolated,
+            NoticeKind::EndpointEjected | NoticeKind::ZoneIsolated => Self::Isolated,
             NoticeKind::EnforcementCapped | NoticeKind::PanicOn => Self::Alerted,
+            NoticeKind::EndpointSuspected => Self::Detected,
             NoticeKind::ConfigRefused => Self::Rejected,
             NoticeKind::AuditFailing
             | NoticeKind::EndpointDown
+            | NoticeKind::NameUnresolved
             | NoticeKind::ProviderFailing
             | NoticeKind::SinkFailing
             | NoticeKind::TlsFailed

@@ -52,10 +52,14 @@ fn class(kind: NoticeKind) -> (Class, u32) {
     match kind {
         NoticeKind::ProcessStarted => (APPLICATION_LIFECYCLE, 3),
         NoticeKind::ProcessStopped => (APPLICATION_LIFECYCLE, 4),
-        NoticeKind::EndpointUp | NoticeKind::UpstreamUp => (APPLICATION_LIFECYCLE, 6),
-        NoticeKind::EndpointDown | NoticeKind::EndpointEjected | NoticeKind::UpstreamDown => {
-            (APPLICATION_LIFECYCLE, 7)
+        NoticeKind::EndpointUp | NoticeKind::UpstreamUp | NoticeKind::ZoneReturned => {
+            (APPLICATION_LIFECYCLE, 6)
         }
+        NoticeKind::EndpointDown
+        | NoticeKind::EndpointEjected
+        | NoticeKind::UpstreamDown
+        | NoticeKind::ZoneIsolated => (APPLICATION_LIFECYCLE, 7),
+        NoticeKind::EndpointsChanged => (APPLICATION_LIFECYCLE, 8),
         NoticeKind::AdminCall
         | NoticeKind::CertificateChanged
         | NoticeKind::ConfigApplied
