@@ -5,7 +5,7 @@ use http::Version;
 use super::json::{Object, string};
 use super::masks::{masked, masked_piece, masked_url};
 use crate::Event;
-use crate::event::WafSummary;
+use crate::event::{Identity, WafSummary};
 
 /// Writes all that an event says but its time. What has nothing to say is left out.
 pub fn members(line: &mut Object<'_>, event: &Event<'_>) {
@@ -16,9 +16,10 @@ pub fn members(line: &mut Object<'_>, event: &Event<'_>) {
 
 /// Who asked, what the firewall found, and what would have been refused.
 pub fn write_findings(line: &mut Object<'_>, event: &Event<'_>) {
-    if event.identity.is_some() || event.credential.is_some() {
-        line.object("auth", |object| write_identity(object, event));
+    if let Some(identity) = event.identity {
+        line.object("auth", |object| write_identity(object, identity));
     }
+    line.text_if_any("credential", event.credential);
     if let Some(applied) = event.measure {
         line.object("measure", |object| {
             object.text("name", applied.measure.name());
@@ -36,14 +37,11 @@ pub fn write_findings(line: &mut Object<'_>, event: &Event<'_>) {
     }
 }
 
-fn write_identity(object: &mut Object<'_>, event: &Event<'_>) {
-    if let Some(identity) = event.identity {
-        object.text("method", identity.method);
-        object.text("provider", &identity.provider);
-        object.text_if_any("subject", identity.subject.as_deref());
-        object.text_if_any("client", identity.client.as_deref());
-    }
-    object.text_if_any("credential", event.credential);
+fn write_identity(object: &mut Object<'_>, identity: &Identity) {
+    object.text("method", identity.method);
+    object.text("provider", &identity.provider);
+    object.text_if_any("subject", identity.subject.as_deref());
+    object.text_if_any("client", identity.client.as_deref());
 }
 
 fn write_request(line: &mut Object<'_>, event: &Event<'_>) {
