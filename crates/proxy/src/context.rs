@@ -10,8 +10,8 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Version};
 use pingora_error::{Error, ErrorSource};
 use pingora_proxy::Session;
-use tidegate_auth::{Authenticated, Caller, Permitted};
-use tidegate_core::event::{Identity, WafSummary};
+use tidegate_auth::{Authenticated, Caller, Permitted, token_hash};
+use tidegate_core::event::{AuthResult, Identity, WafSummary};
 use tidegate_core::reading::Target;
 use tidegate_core::{Denial, Event, Reason, Request};
 use tidegate_engine::snapshot::{Route, Timeouts};
@@ -301,6 +301,15 @@ impl Context {
             measure: self.applied(),
             ..event
         };
+        let policy = arrival.live.snapshot.response();
+        let credential = credential(&event, policy.is_some_and(|it| it.needs_credential()));
+        let place = policy.map(|policy| policy.geo().place(event.client)).unwrap_or_default();
+        let event = Event {
+            credential: credential.as_deref(),
+            country: place.country,
+            asn: place.asn,
+            ..event
+        };
         let lane = self.lane.as_ref();
         let metrics = edge.metrics();
         let route = lane.map_or_else(|| metrics.unrouted(), |lane| &lane.metrics);
@@ -394,6 +403,14 @@ impl Drop for Context {
         self.fail(reason, None);
         self.emit(|event| Event { status: reason.status().as_u16(), ..event });
     }
+}
+
+/// The hash of the credential that was shown: where a rule asks for it, and where it is what a
+/// refusal is about. Ordinary requests do without.
+fn credential(event: &Event<'_>, asked: bool) -> Option<String> {
+    let refused = matches!(event.auth_result(), Some(AuthResult::Failed | AuthResult::Forbidden));
+    let headers = event.headers.filter(|_| asked || refused)?;
+    token_hash(headers)
 }
 
 /// The status that was sent; if none was, the client left or we had nobody to tell.

@@ -208,6 +208,8 @@ impl Edge {
     /// Where spans go.
     pub(crate) fn traces(&self) -> &Traces {
         &self.traces
+    }
+
     /// What goes on and is not told each time.
     pub(crate) fn lookout(&self) -> &Lookout {
         &self.lookout

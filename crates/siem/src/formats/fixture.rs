@@ -197,7 +197,9 @@ pub(super) fn for_each_event(mut test: impl FnMut(&Event<'_>)) {
     findings.blocked = false;
     test(&Event { waf: Some(&findings), ..ordinary() });
     findings.decided_by = Some(942_101);
-    test(&Event { waf: Some(&findings), ..ordinary() });
-    test(&Event { dry_run_limits: &["logins"], ..ordinary() });
+    test(&Event { waf: Some(&findings), waf_shadow: Some(&findings), ..ordinary() });
+    let reason = Some(Reason::InvalidToken);
+    test(&Event { identity, reason, status: 401, ..ordinary() });
+    test(&Event { dry_run_limits: &["logins"], method: Some(&unknown), ..ordinary() });
     test(&Event { status: 502, tls: None, query: None, upstream: None, ..ordinary() });
 }

@@ -101,4 +101,6 @@ fn decisive<'e>(event: &Event<'e>) -> Option<&'e WafMatch> {
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
+mod reference;
+#[cfg(test)]
 mod tests;

@@ -25,7 +25,7 @@ fn note(format: Format, notice: &Notice) -> String {
 }
 
 /// The pairs of a record by their names, its header apart; panics if it is not in its format.
-fn parsed(format: Format, record: &str) -> (Vec<String>, Vec<(String, String)>) {
+pub(super) fn parsed(format: Format, record: &str) -> (Vec<String>, Vec<(String, String)>) {
     assert!(!record.contains(['\n', '\r']), "{record:?}");
     match format {
         Format::Cef => cef(record),
