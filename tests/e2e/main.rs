@@ -19,6 +19,7 @@ mod auth;
 mod bad_upstreams;
 mod bans;
 mod clients;
+mod events;
 mod examples;
 mod filters;
 mod grpc;
