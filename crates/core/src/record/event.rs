@@ -5,7 +5,11 @@ use http::Version;
 use super::json::{Object, string};
 use super::masks::{masked, masked_piece, masked_url};
 use crate::Event;
-use crate::event::{Identity, WafSummary};
+use crate::event::{Identity, WafMatch, WafSummary};
+
+/// The room for the matches of rules, in bytes: one request can have hundreds, and a record has to
+/// fit into what receivers take.
+const MAX_MATCHES: usize = 8 * 1024;
 
 /// Writes all that an event says but its time. What has nothing to say is left out.
 pub fn members(line: &mut Object<'_>, event: &Event<'_>) {
@@ -130,24 +134,50 @@ pub fn write_found(object: &mut Object<'_>, waf: &WafSummary) {
     if let Some(rule) = waf.decided_by {
         object.number("decided_by", rule);
     }
-    object.list("matches", &waf.matches, |out, found| {
-        let mut object = Object::begin(out);
-        object.number("rule", found.rule);
-        object.number("phase", found.phase);
-        object.text("message", &found.message);
-        object.text_if_any("severity", Some(found.severity).filter(|text| !text.is_empty()));
-        if !found.tags.is_empty() {
-            object.list("tags", &*found.tags, |out, tag| string(out, tag));
+    let left = write_matches(object, &waf.matches);
+    if left > 0 {
+        object.number("matches_left", left);
+    }
+}
+
+/// Writes as many matches as have room, the first always; how many have not.
+fn write_matches(object: &mut Object<'_>, matches: &[WafMatch]) -> usize {
+    object.name("matches");
+    object.out.push(b'[');
+    let begin = object.out.len();
+    for (index, found) in matches.iter().enumerate() {
+        let before = object.out.len();
+        if index > 0 {
+            object.out.push(b',');
         }
-        object.text("target", &found.target);
-        object.text("piece", masked_piece(&found.target, &found.piece));
-        if !found.logdata.is_empty() {
-            object.text("logdata", masked_piece(&found.target, &found.logdata));
+        write_match(object.out, found);
+        if index > 0 && object.out.len() - begin > MAX_MATCHES {
+            object.out.truncate(before);
+            object.out.push(b']');
+            return matches.len() - index;
         }
-        object.number("score", found.score);
-        object.number("total", found.total);
-        object.end();
-    });
+    }
+    object.out.push(b']');
+    0
+}
+
+fn write_match(out: &mut Vec<u8>, found: &WafMatch) {
+    let mut object = Object::begin(out);
+    object.number("rule", found.rule);
+    object.number("phase", found.phase);
+    object.text("message", &found.message);
+    object.text_if_any("severity", Some(found.severity).filter(|text| !text.is_empty()));
+    if !found.tags.is_empty() {
+        object.list("tags", &*found.tags, |out, tag| string(out, tag));
+    }
+    object.text("target", &found.target);
+    object.text("piece", masked_piece(&found.target, &found.piece));
+    if !found.logdata.is_empty() {
+        object.text("logdata", masked_piece(&found.target, &found.logdata));
+    }
+    object.number("score", found.score);
+    object.number("total", found.total);
+    object.end();
 }
 
 /// The protocol's name, such as `HTTP/1.1`.

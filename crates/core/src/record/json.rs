@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use super::time;
 
 /// Longer texts are cut: a record is for reading, not for storing what was sent. In bytes.
-pub const MAX_TEXT: usize = 8 * 1024;
+pub const MAX_TEXT: usize = 4 * 1024;
 
 /// Writes one object's members. The caller writes the braces; every member is preceded by a
 /// comma unless it is the first.

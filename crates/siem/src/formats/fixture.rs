@@ -198,6 +198,8 @@ pub(super) fn for_each_event(mut test: impl FnMut(&Event<'_>)) {
     test(&Event { waf: Some(&findings), ..ordinary() });
     findings.decided_by = Some(942_101);
     test(&Event { waf: Some(&findings), waf_shadow: Some(&findings), ..ordinary() });
+    let many = WafSummary { matches: vec![findings.matches[0].clone(); 100], ..findings.clone() };
+    test(&Event { waf: Some(&many), waf_shadow: Some(&many), ..ordinary() });
     let reason = Some(Reason::InvalidToken);
     test(&Event { identity, reason, status: 401, ..ordinary() });
     test(&Event { dry_run_limits: &["logins"], method: Some(&unknown), ..ordinary() });

@@ -234,7 +234,7 @@ fn what_a_client_sends_does_not_make_a_record_grow() {
     };
     for format in Format::ALL {
         let record = record(format, &event);
-        let most = if format.is_json() { 110_000 } else { 20_000 };
+        let most = if format.is_json() { 50_000 } else { 20_000 };
         assert!(record.len() < most, "{}: {}", format.name(), record.len());
         parsed(format, &record);
     }
