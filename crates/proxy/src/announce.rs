@@ -15,6 +15,7 @@ impl Edge {
     }
 }
 
+#[expect(clippy::cognitive_complexity, reason = "each log macro counts as seven branches")]
 /// Writes the log line; its message says what kind it is, its fields the rest.
 fn log(notice: &Notice) {
     macro_rules! line {
