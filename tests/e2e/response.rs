@@ -2,6 +2,7 @@
 //! Clients stand behind a trusted proxy, since loopback is never hit.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -136,13 +137,17 @@ fn a_decision_is_followed_through_log_metric_sink_audit_record_and_admin() {
     assert!(list.starts_with("203.0.113.9\tblock\t") && list.contains("\tprobing\t"), "{list}");
     let (_, explained) = tidegate(&gateway, &["bans", "explain", "203.0.113.9"]);
     assert!(explained.contains("\"measure\": \"block\""), "{explained}");
-    // The record, with the evidence.
     gateway.terminate();
     gateway.wait_exit(Duration::from_secs(20));
-    let log = gateway.folder().join("log");
+    assert_recorded(&gateway.folder().join("log"));
+}
+
+/// The record of the decision, with the evidence.
+#[track_caller]
+fn assert_recorded(log: &Path) {
     let found = Command::new(binary())
         .args(["audit", "search", "--kind", "decision", "--log"])
-        .arg(&log)
+        .arg(log)
         .output()
         .expect("runs");
     let text = String::from_utf8_lossy(&found.stdout).into_owned();

@@ -58,7 +58,7 @@ fn shop_asks(gateway: &Gateway, signer: &Signer, method: &str, path: &str) -> u1
 }
 
 fn client(report: &Value, name: &str) -> Option<Value> {
-    let clients = report["clients"].as_array().expect("clients");
+    let clients = report["clients"].as_array()?;
     clients.iter().find(|row| row["client"] == name || row["subject"] == name).cloned()
 }
 

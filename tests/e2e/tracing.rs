@@ -156,6 +156,12 @@ fn a_collector_gets_the_stages_and_the_tries() {
         assert!(children().any(|span| span.name == stage), "no {stage} in {spans:#?}");
     }
     let tries: Vec<_> = children().filter(|span| span.kind() == SpanKind::Client).collect();
+    assert_tries(&origin, &tries);
+}
+
+/// A try that was reset and the one after it.
+#[track_caller]
+fn assert_tries(origin: &Origin, tries: &[&Span]) {
     let seen: Vec<_> =
         origin.received().iter().map(|received| traceparent(received)[2].clone()).collect();
     let told: Vec<_> = tries.iter().map(|span| hex(&span.span_id)).collect();

@@ -50,7 +50,8 @@ fn compiled(settings: &Value, previous: Option<&Auth>) -> Auth {
 }
 
 fn access(auth: &Auth, settings: &Value) -> Result<Access, Vec<String>> {
-    let settings: AccessSettings = serde_json::from_value(settings.clone()).unwrap();
+    let read = serde_json::from_value(settings.clone());
+    let settings: AccessSettings = read.map_err(|error| vec![error.to_string()])?;
     let told = |errors: Vec<tidegate_core::SettingsError>| {
         errors.into_iter().map(|error| format!("{}: {}", error.path.join("."), error.message))
     };
@@ -102,7 +103,7 @@ impl Rig {
 
     #[track_caller]
     fn learn(&self, trade: &Trade, status: u16, body: &Value) -> Result<Traded, TradeError> {
-        let status = StatusCode::from_u16(status).unwrap();
+        let Ok(status) = StatusCode::from_u16(status) else { panic!("{status} is no status") };
         self.exchanger().learn(trade, (status, body.to_string().as_bytes()), NOW)
     }
 
@@ -114,10 +115,10 @@ impl Rig {
                 let forwarded = permitted.forwarded();
                 assert!(!forwarded.keeps_credential());
                 let mut fields = forwarded.fields();
-                let (name, value) = fields.next().unwrap();
+                let Some((name, value)) = fields.next() else { panic!("nothing is sent") };
                 assert!(fields.next().is_none() && *name == header::AUTHORIZATION);
                 assert!(value.is_sensitive());
-                Some(value.to_str().unwrap().to_owned())
+                Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
             }
             Verdict::Wait(Need::Exchange(_)) => None,
             other => panic!("{other:?}"),

@@ -73,8 +73,10 @@ fn the_dashboard_shows_every_metric_that_counts() {
 /// The files of rules, or of their tests, from the folder of the repository.
 fn files_ending_in(suffix: &str) -> Vec<String> {
     let folder = "deploy/prometheus";
-    let entries = fs::read_dir(repository().join(folder)).unwrap();
-    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let entries = fs::read_dir(repository().join(folder));
+    assert!(entries.is_ok(), "{folder}: {entries:?}");
+    let names = entries.into_iter().flatten().flatten();
+    let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
     let mut found: Vec<_> = names.filter(|name| name.ends_with(suffix)).collect();
     found.sort_unstable();
     found.into_iter().map(|name| format!("{folder}/{name}")).collect()

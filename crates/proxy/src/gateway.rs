@@ -73,13 +73,7 @@ impl Gateway {
     /// From the head to the decision.
     async fn receive(&self, session: &mut Session, ctx: &mut Context) -> Result<Next, Box<Denial>> {
         if let Err(denial) = self.arrive(session, ctx) {
-            // Whoever is banned costs no look of the firewall.
-            ctx.measure = ctx.arrival.as_ref().and_then(blocked);
-            if let Some(found) = &ctx.measure {
-                return Err(found.denial().into());
-            }
-            refused::look(session, ctx);
-            return Err(denial);
+            return Err(unserved(session, ctx, denial));
         }
         let Some(arrival) = &ctx.arrival else { return Err(Denial::new(Reason::Internal).into()) };
         let request = arrival.request(session.req_header());
@@ -206,6 +200,17 @@ impl Gateway {
             session.set_keepalive(None);
         }
     }
+}
+
+/// Why a head is not served that could not be taken as a request. Whoever is banned costs no look of
+/// the firewall.
+fn unserved(session: &Session, ctx: &mut Context, denial: Box<Denial>) -> Box<Denial> {
+    ctx.measure = ctx.arrival.as_ref().and_then(blocked);
+    if let Some(found) = &ctx.measure {
+        return found.denial().into();
+    }
+    refused::look(session, ctx);
+    denial
 }
 
 /// What the pipeline decides, once what it has to wait for is here.

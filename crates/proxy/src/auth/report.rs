@@ -126,16 +126,11 @@ impl Running {
         };
         let new = || ScopeReport::new(settings, now);
         let Some(file) = &settings.file else { return of(new(), None) };
-        let shown = file.display();
         match read(settings, file, now) {
             Ok(report) => of(report.unwrap_or_else(new), Some(file.clone())),
-            Err(ReadError::File(error)) => {
-                tracing::error!(file = %shown, %error, "the report's file cannot be read or written");
-                of(new(), None)
-            }
             Err(error) => {
-                let kept = fs::rename(file, beside(file, ".bad")).is_ok();
-                tracing::error!(file = %shown, %error, kept, "the report's file is set aside");
+                let kept = error.set_aside(file);
+                tracing::error!(file = %file.display(), %error, set_aside = kept, "the report begins anew");
                 of(new(), kept.then(|| file.clone()))
             }
         }
@@ -148,6 +143,14 @@ enum ReadError {
     File(#[from] io::Error),
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl ReadError {
+    /// Sets a file aside that is no report, so that another can take its place; answers whether it
+    /// was. One that cannot be read stays.
+    fn set_aside(&self, file: &Path) -> bool {
+        matches!(self, Self::Store(_)) && fs::rename(file, beside(file, ".bad")).is_ok()
+    }
 }
 
 fn read(
