@@ -38,9 +38,9 @@ policies:
   guarded: { waf: { mode: block } }
 routes:
   - { id: money, path: /money, to: api, policies: [known], auth: { scopes: [pay:write] } }
-  - { id: limited, path: /limited, to: api, rate_limit: { key: client_ip, rate: 1/h, burst: 1 } }
-  - { id: dead, path: /dead, to: dead }
-  - { id: all, path: /, to: api, policies: [guarded] }
+  - { id: limited, path: /limited, to: api, auth: none, rate_limit: { key: client_ip, rate: 1/h, burst: 1 } }
+  - { id: dead, path: /dead, to: dead, auth: none }
+  - { id: all, path: /, to: api, policies: [guarded], auth: none }
 upstreams:
   api: { endpoints: [<origin>] }
   dead: { endpoints: [<closed>], health: { type: tcp, interval: 100ms, fall: 1 } }
