@@ -130,7 +130,8 @@ impl Running {
             Ok(report) => of(report.unwrap_or_else(new), Some(file.clone())),
             Err(error) => {
                 let kept = error.set_aside(file);
-                tracing::error!(file = %file.display(), %error, set_aside = kept, "the report begins anew");
+                let what = if kept { "is set aside" } else { "cannot be read or written" };
+                tracing::error!(file = %file.display(), %error, "the report's file {what}");
                 of(new(), kept.then(|| file.clone()))
             }
         }
