@@ -82,13 +82,18 @@ const NOBODY: u32 = u32::MAX;
 /// from their owners, so that a search touches few cache lines.
 #[derive(Debug)]
 struct Ranges<A> {
+    /// The first start of each block: small enough to stay in a cache.
+    fences: Box<[A]>,
     starts: Box<[A]>,
     owners: Box<[u32]>,
 }
 
+/// So many starts, a cache line of IPv4 addresses, share a fence.
+const BLOCK: usize = 16;
+
 impl<A> Default for Ranges<A> {
     fn default() -> Self {
-        Self { starts: Box::default(), owners: Box::default() }
+        Self { fences: Box::default(), starts: Box::default(), owners: Box::default() }
     }
 }
 
@@ -125,11 +130,16 @@ impl<A: Bits> Ranges<A> {
             flat.begin(first, longest);
         }
         flat.close(&mut around, None);
-        Self { starts: flat.starts.into(), owners: flat.owners.into() }
+        let fences = flat.starts.iter().copied().step_by(BLOCK).collect();
+        Self { fences, starts: flat.starts.into(), owners: flat.owners.into() }
     }
 
     fn owner(&self, address: A) -> Option<usize> {
-        let at = self.starts.partition_point(|start| *start <= address).checked_sub(1)?;
+        let is_before = |start: &A| *start <= address;
+        let block = self.fences.partition_point(is_before).checked_sub(1)? * BLOCK;
+        let starts = self.starts.get(block..)?;
+        let starts = starts.get(..BLOCK).unwrap_or(starts);
+        let at = block + starts.partition_point(is_before).checked_sub(1)?;
         let owner = *self.owners.get(at)?;
         if owner == NOBODY { None } else { usize::try_from(owner).ok() }
     }
