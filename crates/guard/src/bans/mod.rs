@@ -118,8 +118,8 @@ impl Bans {
         }
     }
 
-    /// The hardest measure that holds for an address at `now`. At a million bans this takes some
-    /// 100 ns, and it takes no lock.
+    /// The hardest measure that holds for an address at `now`. It takes no lock; what
+    /// it costs is in `docs/benchmarks.md`.
     #[must_use]
     pub fn look_up(&self, client: IpAddr, now: Instant) -> Option<InForce> {
         let found = self.view.load().find(client, now)?;
