@@ -285,8 +285,6 @@ impl Context {
         };
         let retries: Vec<&str> = self.journey.retried.iter().map(|cause| cause.code()).collect();
         let identity = self.identity(arrival);
-        let policy = arrival.live.snapshot.response();
-        let place = policy.map(|policy| policy.geo().place(arrival.client)).unwrap_or_default();
         let mut event = self.event(arrival, edge.clock().now());
         self.trace.tell(&mut event);
         let event = complete(event);
@@ -296,8 +294,6 @@ impl Context {
             waf_shadow: shadow.as_ref().or(refused.and_then(|found| found.waf_shadow.as_ref())),
             dry_run_limits: &dry_run_limits,
             identity: identity.as_ref(),
-            country: place.country,
-            asn: place.asn,
             measure: self.applied(),
             ..event
         };
