@@ -3,10 +3,11 @@
 use http::{HeaderName, Method};
 use regex::bytes::Regex;
 use tidegate_core::event::WafSummary;
+use tidegate_core::units::StatusRange;
 use tidegate_core::{Event, NoticeKind, Reason, SettingsError};
 
 use super::seen::{Seen, What};
-use super::settings::{StatusRange, WhenSettings};
+use super::settings::WhenSettings;
 
 /// What must be known to tell whether conditions make sense.
 #[derive(Clone, Copy, Debug)]
@@ -92,7 +93,7 @@ impl When {
         let status = answered(event);
         let reason = |reason| self.reasons & (1 << (reason as u32)) != 0;
         (self.reasons == 0 || event.reason.is_some_and(reason))
-            && (self.status.is_empty() || self.status.iter().any(|range| range.holds(status)))
+            && (self.status.is_empty() || self.status.iter().any(|range| range.contains(status)))
             && self.holds_of_firewall(event.waf)
             && any(&settings.routes, |route| Some(route.as_str()) == event.route)
             && self.upstream(seen)
@@ -147,12 +148,6 @@ fn is_refused(event: &Event<'_>) -> bool {
 /// The path as it was understood: who spells it in another way asks for the same.
 pub(super) fn path_of<'a>(event: &Event<'a>) -> &'a str {
     if event.canonical_path.is_empty() { event.path } else { event.canonical_path }
-}
-
-impl StatusRange {
-    fn holds(self, status: u16) -> bool {
-        (self.first..=self.last).contains(&status)
-    }
 }
 
 /// Whether there is nothing to choose from, or one fits.

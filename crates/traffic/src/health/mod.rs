@@ -5,14 +5,14 @@ mod settings;
 mod tracker;
 
 use std::net::SocketAddr;
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
+use tidegate_core::units::StatusRange;
 
 use crate::random::unit;
 
-pub use self::settings::{ExpectSettings, HealthKind, HealthSettings, StatusRange};
+pub use self::settings::{ExpectSettings, HealthKind, HealthSettings};
 pub use self::tracker::{Outcome, Thresholds, Tracker, Transition};
 
 /// A compiled health check.
@@ -80,7 +80,7 @@ pub enum Probe {
 /// Which answers to an HTTP check pass.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Expect {
-    statuses: Vec<RangeInclusive<u16>>,
+    statuses: Vec<StatusRange>,
     body: Option<String>,
 }
 
@@ -88,7 +88,7 @@ impl Expect {
     /// Whether an answer with this status passes.
     #[must_use]
     pub fn status(&self, status: u16) -> bool {
-        self.statuses.iter().any(|range| range.contains(&status))
+        self.statuses.iter().any(|range| range.contains(status))
     }
 
     /// Whether the body has to be read at all.

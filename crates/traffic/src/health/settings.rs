@@ -1,14 +1,10 @@
 //! The settings of health checks and their compilation.
 
-use std::borrow::Cow;
-use std::fmt;
-
 use http::uri::PathAndQuery;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::{self, Visitor};
-use serde::{Deserialize, Deserializer};
+use schemars::JsonSchema;
+use serde::Deserialize;
 use tidegate_core::SettingsError;
-use tidegate_core::units::{Percent, Span};
+use tidegate_core::units::{Percent, Span, StatusRange};
 
 use super::{Expect, HealthCheck, Probe, Thresholds};
 
@@ -79,84 +75,11 @@ pub enum HealthKind {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq)]
 #[serde(default, deny_unknown_fields, rename_all = "snake_case")]
 pub struct ExpectSettings {
-    /// Statuses that pass: numbers such as `200` and ranges such as `"200-399"`. Default:
-    /// `["200-299"]`.
+    /// Statuses that pass: numbers such as `200`, classes such as `2xx` and ranges such as
+    /// `"200-399"`. Default: `["200-299"]`.
     pub status: Option<Vec<StatusRange>>,
     /// Text that the body must contain, within its first 64 KiB. Default: the body is not read.
     pub body: Option<String>,
-}
-
-/// A status, or a range of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StatusRange {
-    /// The lowest that passes.
-    pub first: u16,
-    /// The highest that passes.
-    pub last: u16,
-}
-
-impl StatusRange {
-    fn new(first: u64, last: u64) -> Option<Self> {
-        let range = Self { first: u16::try_from(first).ok()?, last: u16::try_from(last).ok()? };
-        (range.first >= 100 && range.last <= 599 && range.first <= range.last).then_some(range)
-    }
-}
-
-impl<'de> Deserialize<'de> for StatusRange {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(StatusRangeVisitor)
-    }
-}
-
-struct StatusRangeVisitor;
-
-impl Visitor<'_> for StatusRangeVisitor {
-    type Value = StatusRange;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a status from 100 to 599 such as 200, or a range such as \"200-399\"")
-    }
-
-    fn visit_i64<E: de::Error>(self, status: i64) -> Result<StatusRange, E> {
-        let unsigned = u64::try_from(status).ok();
-        unsigned
-            .and_then(|status| StatusRange::new(status, status))
-            .ok_or_else(|| E::invalid_value(de::Unexpected::Signed(status), &self))
-    }
-
-    fn visit_u64<E: de::Error>(self, status: u64) -> Result<StatusRange, E> {
-        StatusRange::new(status, status)
-            .ok_or_else(|| E::invalid_value(de::Unexpected::Unsigned(status), &self))
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<StatusRange, E> {
-        let (first, last) = text.split_once('-').unwrap_or((text, text));
-        let number = |part: &str| part.trim().parse().ok();
-        number(first)
-            .zip(number(last))
-            .and_then(|(first, last)| StatusRange::new(first, last))
-            .ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
-    }
-}
-
-impl JsonSchema for StatusRange {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        "StatusRange".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "anyOf": [
-                { "type": "integer", "minimum": 100, "maximum": 599 },
-                { "type": "string", "pattern": "^[1-5][0-9]{2}( ?- ?[1-5][0-9]{2})?$" },
-            ],
-            "examples": [200, "200-399"],
-        })
-    }
 }
 
 impl HealthCheck {
@@ -232,14 +155,13 @@ fn http_probe(settings: &HealthSettings, errors: &mut Vec<SettingsError>) -> Opt
         );
     }
     let expect = settings.expect.clone().unwrap_or_default();
-    let statuses = expect.status.unwrap_or_else(|| vec![StatusRange { first: 200, last: 299 }]);
+    let statuses = expect.status.unwrap_or_else(|| vec![StatusRange::SUCCESS]);
     if statuses.is_empty() {
         errors.push(SettingsError::new(["expect", "status"], "no status would ever pass"));
     }
     if expect.body.as_ref().is_some_and(String::is_empty) {
         errors.push(SettingsError::new(["expect", "body"], "the text is empty"));
     }
-    let statuses = statuses.iter().map(|range| range.first..=range.last).collect();
     let expect = Expect { statuses, body: expect.body };
     Some(Probe::Http { path: path?, host: settings.host.clone(), expect })
 }

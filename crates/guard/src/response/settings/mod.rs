@@ -1,7 +1,6 @@
 //! The settings of the response policy, as users write them.
 
 mod key;
-mod status;
 mod when;
 
 use std::collections::BTreeMap;
@@ -15,7 +14,6 @@ use tidegate_core::net::Network;
 use tidegate_core::units::{Percent, Rate, Span};
 
 pub use self::key::KeySettings;
-pub use self::status::StatusRange;
 pub use self::when::WhenSettings;
 use crate::measures::{IsolateSettings, TarpitSettings, ThrottleSettings};
 

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-
-use super::StatusRange;
+use tidegate_core::units::StatusRange;
 
 /// Conditions on an event; all that are given must hold, and of a list one entry.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq)]
