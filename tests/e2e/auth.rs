@@ -153,13 +153,17 @@ fn keys_by_address_are_fetched_again_for_an_unknown_one_and_kept_while_the_issue
     let url = format!("{{ url: 'http://{}/keys' }}", issuer.address());
     let gateway = Gateway::start(CONFIG, &[("origin", &origin.address()), ("keys", &url)]);
     assert_eq!(ask(&gateway, "/money", &old.token(&claims())).status, 200);
+    // Right after the first fetch the issuer changes its keys: nobody asked for that fetch.
     *keys.lock() = Some(key_set(&[old.jwk(), new.jwk()]));
+    assert_eq!(ask(&gateway, "/money", &new.token(&claims())).status, 200);
     // Within the cool-down an unknown key is refused, and nobody is asked.
+    let newest = Signer::new("newest");
+    *keys.lock() = Some(key_set(&[old.jwk(), newest.jwk()]));
     let asked = issuer.received().len();
-    assert_problem(&ask(&gateway, "/money", &new.token(&claims())), 401, "invalid_token");
+    assert_problem(&ask(&gateway, "/money", &newest.token(&claims())), 401, "invalid_token");
     assert_eq!(issuer.received().len(), asked);
-    wait::until("the new key is taken", || {
-        ask(&gateway, "/money", &new.token(&claims())).status == 200
+    wait::until("the newest key is taken", || {
+        ask(&gateway, "/money", &newest.token(&claims())).status == 200
     });
     *keys.lock() = None;
     let unknown = Signer::new("unknown");

@@ -70,11 +70,11 @@ impl KeyStore {
         self.fetched_at.load(Ordering::Acquire)
     }
 
-    /// Whether the last fetch, or the last time that somebody asked for one, is `cool_down` seconds
-    /// ago.
+    /// Whether the last time that somebody asked for a fetch is `cool_down` seconds ago. Fetches
+    /// that nobody asked for do not count: an issuer may change its keys right after one.
     #[must_use]
     pub fn has_cooled(&self, now: u64, cool_down: u64) -> bool {
-        let last = self.asked_at.load(Ordering::Relaxed).max(self.fetched_at());
+        let last = self.asked_at.load(Ordering::Relaxed);
         last == 0 || now >= last.saturating_add(cool_down) || now < last
     }
 
