@@ -19,6 +19,7 @@ use tokio::time::timeout;
 
 use crate::context::{Context, Held};
 use crate::edge::Edge;
+use crate::faults;
 use crate::held::{HeldBody, NoRoom};
 
 /// How long a body may take before its pace counts.
@@ -179,7 +180,7 @@ fn no_room() -> Denial {
 
 fn unreadable(mut error: Box<Error>, ctx: &Context) -> Denial {
     error.as_down();
-    Denial::new(ctx.reason(&error)).with_evidence(error.to_string())
+    Denial::new(ctx.reason(&error)).with_evidence(faults::told(&error))
 }
 
 pub(crate) fn content_length(head: &Parts) -> Option<u64> {

@@ -1,4 +1,5 @@
-//! What a Pingora error means: the reason that logs, metrics and the client are given.
+//! What a Pingora error means: the reason that metrics and the client are given, and the words for
+//! it in logs.
 
 use pingora_error::{Error, ErrorSource, ErrorType};
 use tidegate_core::Reason;
@@ -70,9 +71,57 @@ fn downstream(kind: &ErrorType) -> Reason {
     }
 }
 
+/// The error in a few words: what did not work, and why if that is known. Pingora's own text names
+/// sources, peers and types that nobody who reads a log has asked for.
+pub(crate) fn told(error: &Error) -> String {
+    let cause = error.root_cause();
+    let (kind, why) = match cause.downcast_ref::<Error>() {
+        Some(own) if is_connect(&own.etype) => (&own.etype, None),
+        Some(own) => (&own.etype, own.context.as_ref().map(|context| context.as_str().to_owned())),
+        None => (error.root_etype(), Some(cause.to_string())),
+    };
+    match why {
+        Some(why) => format!("{}: {why}", words(kind)),
+        None => words(kind).to_owned(),
+    }
+}
+
+fn words(kind: &ErrorType) -> &str {
+    match kind {
+        ErrorType::ConnectTimedout => "cannot connect in time",
+        ErrorType::TLSHandshakeTimedout => "no TLS handshake in time",
+        ErrorType::TLSWantX509Lookup
+        | ErrorType::TLSHandshakeFailure
+        | ErrorType::InvalidCert
+        | ErrorType::HandshakeError => "the TLS handshake failed",
+        kind if is_connect(kind) => "cannot connect",
+        ErrorType::ReadTimedout => "nothing came in time",
+        ErrorType::WriteTimedout => "nothing could be sent in time",
+        ErrorType::ReadError | ErrorType::WriteError => "the connection broke",
+        ErrorType::ConnectionClosed => "the connection was closed",
+        ErrorType::H2Error | ErrorType::H2Downgrade | ErrorType::InvalidH2 => "HTTP/2 failed",
+        ErrorType::InvalidHTTPHeader => "not a valid HTTP head",
+        other => other.as_str(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_is_told_by_what_did_not_work_and_why() {
+        let refused = std::io::Error::from_raw_os_error(111);
+        let inner =
+            Error::because(ErrorType::ConnectRefused, "Fail to connect to addr: x", refused);
+        let outer = inner.more_context("Peer: addr: x, scheme: HTTP").into_up();
+        assert_eq!(told(&outer), "cannot connect: Connection refused (os error 111)");
+        let late = Error::explain(ErrorType::ConnectTimedout, "timeout 300ms to x");
+        assert_eq!(told(&late.more_context("Peer: addr: x")), "cannot connect in time");
+        let broken = Error::explain(ErrorType::InvalidHTTPHeader, "while parsing");
+        assert_eq!(told(&broken), "not a valid HTTP head: while parsing");
+        assert_eq!(told(&Error::new(ErrorType::ReadTimedout)), "nothing came in time");
+    }
 
     #[track_caller]
     fn check(kind: ErrorType, source: ErrorSource, expected: Reason) {

@@ -34,6 +34,7 @@ use crate::context::{Arrival, Context, Findings};
 use crate::edge::{Edge, Live};
 use crate::enforcement::hold::{blocked, hold};
 use crate::exchange;
+use crate::faults;
 use crate::refused;
 use crate::request_id::RequestId;
 use crate::respond;
@@ -464,7 +465,7 @@ impl ProxyHttp for Gateway {
         ctx: &mut Context,
     ) -> FailToProxy {
         let reason = ctx.reason(error);
-        ctx.fail(reason, Some(error.to_string()));
+        ctx.fail(reason, Some(faults::told(error)));
         let reason = ctx.failure.as_ref().map_or(reason, |failure| failure.reason);
         session.set_keepalive(None);
         if session.response_written().is_none() && reason != Reason::ClientClosed {
@@ -484,7 +485,7 @@ impl ProxyHttp for Gateway {
         if let Some(error) = error {
             // A client that leaves halfway through a response did not wait for its end.
             let reason = ctx.reason(error);
-            ctx.fail(reason, Some(error.to_string()));
+            ctx.fail(reason, Some(faults::told(error)));
         }
         ctx.record(session);
     }

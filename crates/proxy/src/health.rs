@@ -21,6 +21,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use crate::edge::Edge;
+use crate::faults;
 use crate::happened;
 
 /// How often a pool is looked at for endpoints that came or went.
@@ -68,7 +69,7 @@ enum ProbeError {
     TimedOut,
     #[error("cannot connect: {0}")]
     Connect(#[from] std::io::Error),
-    #[error(transparent)]
+    #[error("{}", faults::told(.0))]
     Http(#[from] Box<pingora_error::Error>),
     #[error("status {0} is not expected")]
     Status(u16),

@@ -48,10 +48,38 @@ struct Refused {
 /// What sort of provider, and its name in the configuration.
 type ProviderKey = (&'static str, Box<str>);
 
-#[derive(Clone, Copy, Debug)]
+/// A provider of identities that failed at some time.
+#[derive(Debug)]
 struct Provider {
+    /// Whether it was told of as failing, and when; nothing was told yet if there is no time.
     failing: bool,
-    since: Instant,
+    told: Option<Instant>,
+    /// What it answered last.
+    last: Result<(), String>,
+}
+
+impl Provider {
+    /// Whether the last answer is news, and may be told at this time.
+    fn is_due(&self, now: Instant) -> bool {
+        let may = self.told.is_none_or(|told| now.saturating_duration_since(told) >= DWELL);
+        may && self.failing != self.last.is_err()
+    }
+
+    /// What to tell if something is to be told now; it counts as told then.
+    fn news(&mut self, edge: &Edge, (sort, name): &ProviderKey, now: Instant) -> Option<Notice> {
+        if !self.is_due(now) {
+            return None;
+        }
+        (self.failing, self.told) = (self.last.is_err(), Some(now));
+        let notice = match &self.last {
+            Ok(()) => {
+                happened::notice(edge, NoticeKind::ProviderRecovered, "a provider answers again")
+            }
+            Err(error) => happened::notice(edge, NoticeKind::ProviderFailing, "a provider fails")
+                .with("error", error.as_str()),
+        };
+        Some(notice.with("sort", *sort).with("provider", name.clone()))
+    }
 }
 
 #[derive(Debug, Default)]
@@ -85,33 +113,38 @@ impl Edge {
         self.announce(&notice.with("error", error.to_string()));
     }
 
-    /// A provider of identities answered, or did not; a change of that is told.
+    /// A provider of identities answered, or did not; a change of that is told. What comes too
+    /// soon after the last change is told later, if it is still so.
     pub(crate) fn provider_answered<E: std::fmt::Display>(
         &self,
         sort: &'static str,
         name: &str,
         answer: Result<(), E>,
     ) {
-        let (now, failing) = (self.clock().now(), answer.is_err());
+        let last = answer.map_err(|error| error.to_string());
         let mut providers = self.lookout().providers.lock();
-        let known = providers.len() < MAX_PROVIDERS;
         let key = (sort, name.into());
-        match providers.get_mut(&key) {
-            Some(state) if state.failing == failing => return,
-            Some(state) if now.saturating_duration_since(state.since) < DWELL => return,
-            Some(state) => *state = Provider { failing, since: now },
-            None if !failing || !known => return,
-            None => drop(providers.insert(key, Provider { failing, since: now })),
+        let known = providers.contains_key(&key);
+        if !known && (last.is_ok() || providers.len() >= MAX_PROVIDERS) {
+            return;
         }
+        let new = || Provider { failing: false, told: None, last: Ok(()) };
+        let provider = providers.entry(key.clone()).or_insert_with(new);
+        provider.last = last;
+        let news = provider.news(self, &key, self.clock().now());
         drop(providers);
-        let notice = match answer {
-            Ok(()) => {
-                happened::notice(self, NoticeKind::ProviderRecovered, "a provider answers again")
-            }
-            Err(error) => happened::notice(self, NoticeKind::ProviderFailing, "a provider fails")
-                .with("error", error.to_string()),
-        };
-        self.announce(&notice.with("sort", sort).with("provider", name));
+        if let Some(notice) = news {
+            self.announce(&notice);
+        }
+    }
+
+    /// Tells of providers what could not be told at once.
+    fn tell_providers(&self, now: Instant) {
+        let mut providers = self.lookout().providers.lock();
+        let news = providers.iter_mut().filter_map(|(key, state)| state.news(self, key, now));
+        let news: Vec<_> = news.collect();
+        drop(providers);
+        news.iter().for_each(|notice| self.announce(notice));
     }
 
     /// Tells the sums that are due.
@@ -131,29 +164,27 @@ impl Edge {
         due.iter().for_each(|notice| self.announce(notice));
     }
 
-    /// Tells when records begin to be lost, and when no more are.
+    /// Tells when records begin to be lost, and when no more are and the log takes them again.
     fn tell_audit(&self, now: Instant) {
-        let Some(losses) = self.audit().map(|auditor| auditor.losses()) else { return };
+        let Some(auditor) = self.audit() else { return };
+        let losses = auditor.losses();
         let mut state = self.lookout().audit.lock();
-        let more = losses.saturating_sub(state.losses);
+        let fails = losses > state.losses || !auditor.takes_records();
         state.losses = losses;
         let told = match state.failing {
-            None if more > 0 => Some((NoticeKind::AuditFailing, "audit records cannot be kept")),
-            Some(last) if more == 0 && now.saturating_duration_since(last) >= CALM => {
-                Some((NoticeKind::AuditRecovered, "audit records are kept again"))
+            None if fails => (NoticeKind::AuditFailing, "audit records cannot be kept"),
+            Some(last) if !fails && now.saturating_duration_since(last) >= CALM => {
+                (NoticeKind::AuditRecovered, "audit records are kept again")
             }
-            _ => None,
+            _ => {
+                state.failing = state.failing.map(|last| if fails { now } else { last });
+                return;
+            }
         };
-        match told {
-            Some((NoticeKind::AuditRecovered, _)) => state.failing = None,
-            _ if more > 0 => state.failing = Some(now),
-            _ => {}
-        }
+        state.failing = fails.then_some(now);
         drop(state);
-        if let Some((kind, summary)) = told {
-            let notice = happened::notice(self, kind, summary);
-            self.announce(&notice.with("lost", losses.to_string()));
-        }
+        let notice = happened::notice(self, told.0, told.1);
+        self.announce(&notice.with("lost", losses.to_string()));
     }
 }
 
@@ -180,6 +211,7 @@ pub(crate) async fn keep(edge: Arc<Edge>) {
         sleep(PACE).await;
         let now = edge.clock().now();
         edge.tell_refused(now);
+        edge.tell_providers(now);
         edge.tell_audit(now);
     }
 }

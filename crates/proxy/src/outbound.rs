@@ -21,6 +21,7 @@ use tidegate_siem::{HttpAnswer, HttpCall, HttpClient, HttpError, TlsMaterial};
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
+use crate::faults;
 use crate::resolve::{Resolver, system_resolver};
 
 /// How long a connection is kept for the next call.
@@ -94,7 +95,7 @@ pub(crate) enum CallError {
     TimedOut,
     #[error("cannot resolve the host: {0}")]
     Resolve(Box<dyn std::error::Error + Send + Sync>),
-    #[error(transparent)]
+    #[error("{}", faults::told(.0))]
     Http(#[from] Box<pingora_error::Error>),
     #[error("the answer is larger than {0} bytes")]
     TooLarge(usize),

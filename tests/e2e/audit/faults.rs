@@ -21,9 +21,20 @@ upstreams: { api: { endpoints: [<origin>] } }
 ";
 
 /// strace, injecting faults into a running gateway until it is dropped.
-struct Injected(Child);
+pub(crate) struct Injected(Child);
 
 impl Injected {
+    /// The disk has no room for what the log writes next.
+    #[track_caller]
+    pub(crate) fn full_disk(gateway: &Gateway) -> Self {
+        let segment = newest(&gateway.folder().join("audit/wal"));
+        let mut strace = Command::new("strace");
+        strace.args(["-f", "-qq", "-o", "/dev/null", "-P"]).arg(&segment);
+        strace.args(["-e", "inject=write,pwrite64,writev:error=ENOSPC"]);
+        strace.args(["-p", &gateway.pid().to_string()]);
+        Self(strace.stdin(Stdio::null()).spawn().expect("strace"))
+    }
+
     #[track_caller]
     fn into(gateway: &Gateway, what: &str) -> Self {
         let mut strace = Command::new("strace");
@@ -85,6 +96,7 @@ fn a_failed_fsync_refuses_durable_routes_and_lets_the_others_go_on() {
     assert_eq!(metric("tidegate_audit_requests_refused_total"), 3.0);
     // Of each of the three that went on, request and outcome are missing.
     assert!(metric("tidegate_audit_lost_total") >= 6.0);
+    wait::until("it is told", || gateway.stderr().contains("\"notice\":\"audit_failing\""));
 }
 
 #[test]
@@ -137,12 +149,7 @@ fn a_full_disk_refuses_until_there_is_room_again() {
     needs!("strace");
     let origin = Origin::start(Reply::ok("ok"));
     let gateway = gateway("", &origin);
-    let segment = newest(&gateway.folder().join("audit/wal"));
-    let mut strace = Command::new("strace");
-    strace.args(["-f", "-qq", "-o", "/dev/null", "-P"]).arg(&segment);
-    strace.args(["-e", "inject=write,pwrite64,writev:error=ENOSPC"]);
-    strace.args(["-p", &gateway.pid().to_string()]);
-    let injected = Injected(strace.stdin(Stdio::null()).spawn().expect("strace"));
+    let injected = Injected::full_disk(&gateway);
     wait::until("the disk is full", || {
         Ask::new("GET", "/strict").send(gateway.address()).status == 503
     });

@@ -2,7 +2,7 @@
 //! and what happens when the disk or an anchor fails.
 
 mod anchors;
-mod faults;
+pub(crate) mod faults;
 mod process;
 mod promises;
 mod redaction;
@@ -31,7 +31,7 @@ fn key() -> SigningKey {
 }
 
 /// A gateway with an audit log; `more` is added to the log's settings, such as `, max_pending: 1MiB`.
-fn with_log(more: &str, rest: &str) -> Builder {
+pub(crate) fn with_log(more: &str, rest: &str) -> Builder {
     Gateway::builder(&format!("{LOG}{more} }}\n{rest}"))
         .file("audit.key", &key().to_secret_text())
         .file("hash.key", "0123456789abcdef0123456789abcdef")

@@ -22,7 +22,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
-use tidegate_audit::log::{Durability, Log, Lost, OpenError, Options, Refused, Retention, Ticket};
+use tidegate_audit::log::{
+    Durability, Health, Log, Lost, OpenError, Options, Refused, Retention, Ticket,
+};
 use tidegate_audit::note::SigningKey;
 use tidegate_audit::redact::{Pseudonyms, Redactor, Subjects};
 use tidegate_audit::settings::{AuditSettings, Durable};
@@ -188,6 +190,13 @@ impl Auditor {
     pub(crate) fn losses(&self) -> u64 {
         let counts = [&self.counts.late, &self.counts.lost];
         counts.iter().map(|count| count.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Whether the log takes records, as far as is known: one that is not open yet, or was closed in
+    /// order, has not failed.
+    pub(crate) fn takes_records(&self) -> bool {
+        let health = self.log.get().map(|log| log.stats().health);
+        !matches!(health, Some(Health::NoSpace | Health::Failed(_)))
     }
 
     /// Counts a record that is not safe, and says so now and then.
