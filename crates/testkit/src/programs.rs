@@ -7,6 +7,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal};
+
 use crate::wait;
 
 /// How long a program may run before it fails the test.
@@ -118,6 +120,13 @@ pub fn start(command: &mut Command) -> Running {
 }
 
 impl Running {
+    /// Asks it to end, and waits until it has.
+    #[track_caller]
+    pub fn terminate(mut self) {
+        rustix::process::kill_process(Pid::from_child(&self.0), Signal::TERM).expect("signals");
+        assert!(exit_within(&mut self.0, LIMIT).is_some(), "the program does not end");
+    }
+
     /// Waits until it accepts connections.
     #[track_caller]
     #[must_use]

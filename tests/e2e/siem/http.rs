@@ -179,13 +179,13 @@ fn a_collector_gets_every_log_record() {
     });
 }
 
-fn attribute(attributes: &[KeyValue], name: &str) -> String {
+pub(super) fn attribute(attributes: &[KeyValue], name: &str) -> String {
     let found = attributes.iter().find(|attribute| attribute.key == name);
     assert!(found.is_some(), "no {name}");
     string(found.and_then(|found| found.value.as_ref()))
 }
 
-fn string(value: Option<&AnyValue>) -> String {
+pub(super) fn string(value: Option<&AnyValue>) -> String {
     let found = value.and_then(|value| value.value.as_ref());
     assert!(matches!(found, Some(Any::StringValue(_))), "no text: {found:?}");
     let Some(Any::StringValue(text)) = found else { return String::new() };

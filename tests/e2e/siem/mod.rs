@@ -2,6 +2,7 @@
 //! known from elsewhere: every request has its line in the access log, with the same id.
 
 mod brokers;
+mod collector;
 mod http;
 mod syslog;
 mod trouble;
