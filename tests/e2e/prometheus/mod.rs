@@ -1,12 +1,18 @@
-//! A real Prometheus: it scrapes a running gateway, keeps the exemplars, and fires the rules that
-//! are shipped. Only the waits of the rules are shortened, so that a test sees them fire.
+//! A real Prometheus: it scrapes a running gateway, keeps the exemplars, answers what the dashboard
+//! asks, and fires the rules that are shipped. Only their waits are shortened, so that a test sees
+//! them fire.
 
+mod alertmanager;
+
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 use std::time::Duration;
 
+use regex::Regex;
 use serde_json::Value;
 use tidegate_testkit::client::get;
 use tidegate_testkit::programs::{self, Running};
@@ -21,14 +27,21 @@ struct Prometheus {
     _folder: tempfile::TempDir,
 }
 
+fn deploy() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy")
+}
+
 impl Prometheus {
-    /// One that scrapes the gateway each second, under the shipped rules without their waits.
-    fn watching(gateway: &Gateway) -> Self {
+    /// One that scrapes the gateway each second, under the shipped rules without their waits, and
+    /// tells an Alertmanager at this address. Their windows of five minutes are `window` here.
+    fn watching(gateway: &Gateway, alertmanager: SocketAddr, window: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/prometheus");
+        let deploy = deploy().join("prometheus");
         let config = fs::read_to_string(deploy.join("prometheus.yml")).expect("is there");
-        let config =
-            config.replace("15s", "1s").replace("127.0.0.1:9900", &gateway.admin().to_string());
+        let config = config
+            .replace("15s", "1s")
+            .replace("127.0.0.1:9900", &gateway.admin().to_string())
+            .replace("127.0.0.1:9093", &alertmanager.to_string());
         fs::write(folder.path().join("prometheus.yml"), config).expect("is written");
         for entry in fs::read_dir(&deploy).expect("is there") {
             let path = entry.expect("is readable").path();
@@ -37,7 +50,9 @@ impl Prometheus {
                 let rules = fs::read_to_string(&path).expect("is there");
                 let wait = |line: &&str| !line.trim_start().starts_with("for: ");
                 let rules: Vec<_> = rules.lines().filter(wait).collect();
-                fs::write(folder.path().join(name), rules.join("\n")).expect("is written");
+                let rules = rules.join("\n").replace("[5m]", &format!("[{window}]"));
+                let rules = rules.replace("offset 5m", &format!("offset {window}"));
+                fs::write(folder.path().join(name), rules).expect("is written");
             }
         }
         let address = SocketAddr::from(([127, 0, 0, 1], nginx::free_port()));
@@ -93,7 +108,7 @@ upstreams:
             ("gone", &origin::closed_port()),
         ],
     );
-    let prometheus = Prometheus::watching(&gateway);
+    let prometheus = Prometheus::watching(&gateway, origin::closed_port(), "5m");
     wait::until_within(PATIENCE, "it is scraped", || {
         let targets = prometheus.ask("/api/v1/targets");
         let target = &targets["activeTargets"][0];
@@ -130,4 +145,48 @@ upstreams:
     let line = gateway.logged(|line| line["trace_id"] == found.as_str());
     assert!(line["path"] == "/good" || line["path"] == "/bad", "{line}");
     assert!(prometheus.firing("TidegateDown").is_none());
+    answers_the_dashboard(&prometheus);
+}
+
+/// Prometheus takes every expression of the dashboard, its variables as Grafana replaces them; those
+/// about what this gateway does have an answer.
+#[track_caller]
+fn answers_the_dashboard(prometheus: &Prometheus) {
+    let text = fs::read_to_string(deploy().join("grafana/tidegate.json")).expect("is there");
+    let dashboard: Value = serde_json::from_str(&text).expect("JSON");
+    let mut expressions = BTreeMap::new();
+    expressions_of(&dashboard, "", &mut expressions);
+    let mut silent = Vec::new();
+    for (expression, panel) in &expressions {
+        let expression = expression.replace("$__rate_interval", "1m").replace("$__range", "5m");
+        let expression = VARIABLE.replace_all(&expression, ".*");
+        let query = encoded(&expression);
+        let answer = get(prometheus.address, &format!("/api/v1/query?query={query}")).json();
+        assert_eq!(answer["status"], "success", "{panel}: {expression}: {answer}");
+        if answer["data"]["result"].as_array().is_none_or(Vec::is_empty) {
+            silent.push(&**panel);
+        }
+    }
+    let answered = expressions.len() - silent.len();
+    eprintln!("{answered} of {} expressions have an answer; none: {silent:?}", expressions.len());
+    assert!(answered > 30, "{silent:?}");
+}
+
+static VARIABLE: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\$\{?\w+\}?").expect("a pattern"));
+
+/// Every expression, with the title of the panel that it is in.
+fn expressions_of(value: &Value, panel: &str, found: &mut BTreeMap<String, String>) {
+    let panel = value["title"].as_str().unwrap_or(panel);
+    if let Some(expression) = value["expr"].as_str() {
+        found.insert(expression.to_owned(), panel.to_owned());
+    }
+    let members = value.as_object().into_iter().flat_map(serde_json::Map::values);
+    for inner in members.chain(value.as_array().into_iter().flatten()) {
+        expressions_of(inner, panel, found);
+    }
+}
+
+/// A text as part of a query.
+fn encoded(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
