@@ -111,6 +111,22 @@ fn a_mutation_needs_post_and_the_token() {
 }
 
 #[test]
+fn a_slip_in_an_admin_call_is_told_and_does_nothing() {
+    let origin = Origin::start(Reply::ok("ok"));
+    let gateway = in_front_of(origin.address());
+    for (method, target, status, part) in [
+        ("POST", "/reloads", 404, "POST /reload\n"),
+        ("PUT", "/bans", 405, "/bans takes GET, HEAD, POST, DELETE\n"),
+        ("POST", "/bans?network=203.0.113.9&mesure=throttle", 400, "`mesure` says nothing here"),
+    ] {
+        let answer = Ask::new(method, target).body("").send(gateway.admin());
+        assert_eq!(answer.status, status, "{target}");
+        assert!(answer.text().contains(part), "{target}: {}", answer.text());
+    }
+    assert_eq!(gateway.metric("tidegate_bans", &[("origin", "added")]), Some(0.0));
+}
+
+#[test]
 fn a_web_page_cannot_make_a_browser_reload() {
     let origin = Origin::start(Reply::ok("ok"));
     let gateway = in_front_of(origin.address());

@@ -46,6 +46,9 @@ fn a_ban_refuses_everywhere_until_it_is_lifted() {
     let (code, text) =
         bans(&gateway, &["add", "203.0.113.0/24", "--for", "1h", "--reason", "too many logins"]);
     assert_eq!((code, &*text), (0, "banned 203.0.113.0/24\n"));
+    let (code, text) = bans(&gateway, &["add", "--route", "pai", "--for", "1h"]);
+    assert_eq!((code, &*text), (0, "banned route pai; the configuration has no such route\n"));
+    assert_eq!(bans(&gateway, &["lift", "--route", "pai"]).0, 0);
     let refused = as_client(&gateway, "203.0.113.9", "/pay");
     assert_eq!(refused.status, 403);
     assert!(refused.text().contains("banned"), "{}", refused.text());

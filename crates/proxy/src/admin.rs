@@ -1,5 +1,8 @@
 //! The admin listener: health, metrics, the running configuration, upstreams, bans, reload. It is
-//! bound to loopback unless the configuration insists, and GET changes nothing.
+//! bound to loopback unless the configuration insists, and GET changes nothing. What there is
+//! stands in `places`.
+
+mod places;
 
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
@@ -75,7 +78,10 @@ impl ServeHttp for Admin {
         let peer = session.client_addr().and_then(|peer| peer.as_inet()).copied();
         let response = match self.body_of_webhook(session, peer).await {
             Some(Ok(body)) => alertmanager::receive(&self.edge, &body),
-            Some(Err(status)) => text(status, "this webhook is not taken\n"),
+            Some(Err(StatusCode::PAYLOAD_TOO_LARGE)) => {
+                text(StatusCode::PAYLOAD_TOO_LARGE, "this webhook is too long\n")
+            }
+            Some(Err(status)) => denied(status),
             None => self.answer_to(session.req_header(), peer).await,
         };
         let head = session.req_header();
@@ -93,48 +99,28 @@ impl ServeHttp for Admin {
 
 impl Admin {
     async fn answer_to(&self, head: &RequestHeader, from: Option<SocketAddr>) -> Response<Vec<u8>> {
-        let peer = from.map(|peer| peer.ip());
         let (path, query) = (head.uri.path(), head.uri.query().unwrap_or_default());
-        match (&head.method, path) {
-            (&Method::POST, "/reload") => match self.may_change(head, peer) {
-                Ok(()) => self.reload(from).await,
-                Err(status) => text(status, "this request may not change anything\n"),
-            },
-            (_, "/reload") => not_allowed("POST"),
-            (&Method::POST, "/audit/erase") => match self.may_change(head, peer) {
-                Ok(()) => self.erase(head.uri.query(), from).await,
-                Err(status) => text(status, "this request may not change anything\n"),
-            },
-            (&Method::POST | &Method::DELETE, "/bans") => match self.may_change(head, peer) {
-                Ok(()) => bans::admin::change(&self.edge, &head.method, query),
-                Err(status) => text(status, "this request may not change anything\n"),
-            },
-            (&Method::POST, "/revoke") => match self.may_change(head, peer) {
-                Ok(()) => auth::admin::revoke(&self.edge, query),
-                Err(status) => text(status, "this request may not change anything\n"),
-            },
-            (&Method::POST, _) if path.starts_with("/upstreams/") => {
-                match self.may_change(head, peer) {
-                    Ok(()) => drain::answer(&self.edge, path, head.uri.query()),
-                    Err(status) => text(status, "this request may not change anything\n"),
-                }
+        if let Some(refusal) = places::refusal(&head.method, path, query) {
+            return refusal;
+        }
+        let reads = matches!(head.method, Method::GET | Method::HEAD);
+        // The report names clients, and takes a while.
+        if !reads || path == "/report/scopes" {
+            if let Err(status) = self.may_change(head, from.map(|peer| peer.ip())) {
+                return denied(status);
             }
-            (&Method::POST, "/response/panic") => match self.may_change(head, peer) {
-                Ok(()) => panic::answer(&self.edge, &head.method, query),
-                Err(status) => text(status, "this request may not change anything\n"),
-            },
-            (&Method::GET | &Method::HEAD, "/response/panic") => {
-                panic::answer(&self.edge, &head.method, query)
-            }
-            (&Method::GET | &Method::HEAD, "/bans") => bans::admin::read(&self.edge, query),
-            (&Method::GET | &Method::HEAD, "/metrics") => self.metrics(head),
-            // It names clients, and takes a while.
-            (&Method::GET | &Method::HEAD, "/report/scopes") => match self.may_change(head, peer) {
-                Ok(()) => self.edge.auth().report().answer(&self.edge),
-                Err(status) => text(status, "the report is told to who may change something\n"),
-            },
-            (&Method::GET | &Method::HEAD, _) => self.read(path),
-            _ => not_allowed("GET, HEAD"),
+        }
+        match path {
+            "/reload" => self.reload(from).await,
+            "/audit/erase" => self.erase(head.uri.query(), from).await,
+            "/bans" if reads => bans::admin::read(&self.edge, query),
+            "/bans" => bans::admin::change(&self.edge, &head.method, query),
+            "/revoke" => auth::admin::revoke(&self.edge, query),
+            "/response/panic" => panic::answer(&self.edge, &head.method, query),
+            "/report/scopes" => self.edge.auth().report().answer(&self.edge),
+            "/metrics" => self.metrics(head),
+            _ if reads => self.read(path),
+            _ => drain::answer(&self.edge, path, query),
         }
     }
 }
@@ -177,17 +163,7 @@ impl Admin {
             }
             "/upstreams" => json_answer(StatusCode::OK, &self.upstreams()),
             "/response" => watch::answer(&self.edge),
-            path if path.starts_with("/audit/") => {
-                audit::page(&self.edge, path.trim_start_matches("/audit/"))
-            }
-            _ => text(
-                StatusCode::NOT_FOUND,
-                "GET /healthz /readyz /metrics /config /upstreams /bans /report/scopes \
-                 /response /response/panic /audit/checkpoint, \
-                 POST /reload /revoke /bans /response/panic /alertmanager /audit/erase \
-                 /upstreams/<name>/drain \
-                 /upstreams/<name>/undrain, DELETE /bans\n",
-            ),
+            path => audit::page(&self.edge, path.trim_start_matches("/audit/")),
         }
     }
 
@@ -285,10 +261,17 @@ pub(crate) fn text(status: StatusCode, body: &str) -> Response<Vec<u8>> {
     answer(status, "text/plain; charset=utf-8", body.into())
 }
 
-fn not_allowed(allow: &'static str) -> Response<Vec<u8>> {
-    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, allow);
-    response.headers_mut().insert(header::ALLOW, http::HeaderValue::from_static(allow));
-    response
+/// Who may not do this is told how it is done.
+fn denied(status: StatusCode) -> Response<Vec<u8>> {
+    let message = match status {
+        StatusCode::UNAUTHORIZED => {
+            "this needs the token of `admin.token`, as a bearer token; commands take it from TIDEGATE_ADMIN_TOKEN\n"
+        }
+        _ => {
+            "this is for callers on this machine, unless `admin.token` is set, and never for web pages\n"
+        }
+    };
+    text(status, message)
 }
 
 pub(crate) fn json_answer(status: StatusCode, body: &serde_json::Value) -> Response<Vec<u8>> {

@@ -6,10 +6,11 @@ use std::net::SocketAddr;
 use http::{Response, StatusCode};
 
 use crate::admin::text;
+use crate::bans::admin::value;
 use crate::edge::Edge;
 
 /// Does what path and query say.
-pub(crate) fn answer(edge: &Edge, path: &str, query: Option<&str>) -> Response<Vec<u8>> {
+pub(crate) fn answer(edge: &Edge, path: &str, query: &str) -> Response<Vec<u8>> {
     let Some((name, drained)) = action(path) else {
         return text(StatusCode::NOT_FOUND, "POST /upstreams/<name>/drain or undrain\n");
     };
@@ -17,11 +18,14 @@ pub(crate) fn answer(edge: &Edge, path: &str, query: Option<&str>) -> Response<V
     let Some(pool) = live.snapshot.pools().get(name) else {
         return text(StatusCode::NOT_FOUND, "no upstream has this name\n");
     };
-    let found = match query.and_then(|query| query.split_once('=')) {
-        Some(("zone", zone)) => pool.drain_zone(zone, drained),
-        Some(("endpoint", address)) => match address.parse::<SocketAddr>() {
+    let found = match (value(query, "zone"), value(query, "endpoint")) {
+        (Some(zone), None) => pool.drain_zone(&zone, drained),
+        (None, Some(address)) => match address.parse::<SocketAddr>() {
             Ok(at) => pool.drain_endpoint(at, drained),
-            Err(_no_address) => return text(StatusCode::BAD_REQUEST, "this is no address\n"),
+            Err(_no_address) => {
+                let message = format!("`{address}` is no address and port\n");
+                return text(StatusCode::BAD_REQUEST, &message);
+            }
         },
         _ => return text(StatusCode::BAD_REQUEST, "say ?zone=<zone> or ?endpoint=<ip:port>\n"),
     };

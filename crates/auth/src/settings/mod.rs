@@ -79,6 +79,15 @@ impl AuthSettings {
     pub fn names_a_provider(&self) -> bool {
         !self.issuers.is_empty() || !self.introspection.is_empty() || !self.api_keys.is_empty()
     }
+
+    /// Whether identities can have this provider: one that is named, or client certificates.
+    #[must_use]
+    pub fn vouches_as(&self, provider: &str) -> bool {
+        self.issuers.contains_key(provider)
+            || self.introspection.contains_key(provider)
+            || self.api_keys.contains_key(provider)
+            || provider == "mtls"
+    }
 }
 
 /// What clients are told about this resource (RFC 9728), at

@@ -8,6 +8,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::json;
 use tidegate_core::decision::{Measure, Target};
 use tidegate_core::units::Span;
+use tidegate_engine::Snapshot;
 use tidegate_guard::Ban;
 use tidegate_guard::bans::seconds;
 use tidegate_guard::bans::target::Written;
@@ -135,7 +136,31 @@ fn add(edge: &Edge, query: &str) -> Outcome {
         return Ok(format!("{} is {done} for longer already\n", ban.target));
     }
     told::added(edge, &ban);
-    Ok(format!("{done} {}\n", ban.target))
+    let note = unknown(&live.snapshot, &ban.target);
+    let note = note.map_or(String::new(), |what| format!("; the configuration has no such {what}"));
+    Ok(format!("{done} {}{note}\n", ban.target))
+}
+
+/// What a target names and the configuration in force does not have. It may come with a reload, so
+/// it is told and no mistake.
+fn unknown(snapshot: &Snapshot, target: &Target) -> Option<&'static str> {
+    let pool = |upstream: &str| snapshot.pools().get(upstream).map(|pool| pool.endpoints());
+    let (is_known, what) = match target {
+        Target::Network(_) | Target::Token(_) => return None,
+        Target::Subject(party) | Target::Client(party) => {
+            (snapshot.settings().auth.vouches_as(&party.provider), "provider")
+        }
+        Target::Route(id) => (snapshot.routes().iter().any(|route| route.id == *id), "route"),
+        Target::Endpoint { upstream, endpoint } => match pool(upstream) {
+            Some(all) => (all.iter().any(|one| one.address() == *endpoint), "endpoint"),
+            None => (false, "upstream"),
+        },
+        Target::Zone { upstream, zone } => match pool(upstream) {
+            Some(all) => (all.iter().any(|one| one.locality().is_named(zone)), "zone"),
+            None => (false, "upstream"),
+        },
+    };
+    (!is_known).then_some(what)
 }
 
 /// What became of somebody.

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
+use jiff::Timestamp;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
@@ -79,7 +80,8 @@ fn list(admin: &AdminArgs) -> Result<ExitCode> {
 
 fn line(ban: &Value) -> String {
     let text = |key: &str| ban.get(key).and_then(Value::as_str);
-    let until = ban.get("until").and_then(Value::as_u64);
+    let until = ban.get("until").and_then(Value::as_i64);
+    let until = until.and_then(|seconds| Timestamp::from_second(seconds).ok());
     let until = until.map_or("never".to_owned(), |until| until.to_string());
     let kinds = ["subject", "client", "token", "route", "endpoint", "zone"];
     let named = kinds.iter().find_map(|kind| Some(format!("{kind} {}", text(kind)?)));
@@ -111,10 +113,10 @@ mod tests {
         });
         check(&ban, "10.0.0.0/8\tblock\tnever\tadmin\tx");
         let ban = json!({
-            "subject": "ann", "provider": "corp", "measure": "tarpit", "until": 5, "source": "s",
+            "subject": "ann", "provider": "corp", "measure": "tarpit", "until": 1_795_461_722, "source": "s",
             "reason": "",
         });
-        check(&ban, "subject ann of corp\ttarpit\t5\ts\t");
+        check(&ban, "subject ann of corp\ttarpit\t2026-11-23T19:22:02Z\ts\t");
     }
 
     #[test]

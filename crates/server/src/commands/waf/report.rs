@@ -136,7 +136,8 @@ fn verdict(trial: &Trial) -> String {
     match (&trial.refused, &trial.waf) {
         (Some(refused), _) => {
             let (stage, status, reason) = (refused.stage, refused.status, refused.reason);
-            format!("refused by {stage}: {status} {reason}; {}{more}", refused.evidence)
+            let why = behind(&refused.evidence);
+            format!("refused by {stage}: {status} {reason}{why}{more}")
         }
         (None, Some(waf)) if waf.blocked => {
             format!("passes, but would be refused in block mode: score {}{more}", waf.score)
@@ -156,7 +157,13 @@ fn tell(name: &str, found: &WafMatch, line: &mut impl FnMut(String)) {
     if !logdata.is_empty() {
         line(format!("    says {logdata}"));
     }
-    line(format!("    phase {phase}, adds {score}, makes {total}; {}", found.tags.join(" ")));
+    let tags = behind(&found.tags.join(" "));
+    line(format!("    phase {phase}, adds {score}, makes {total}{tags}"));
+}
+
+/// What stands behind a semicolon, if there is anything.
+fn behind(text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!("; {text}") }
 }
 
 fn tell_costs(trial: &Trial, costs: usize, line: &mut impl FnMut(String)) {
