@@ -24,7 +24,6 @@ fn policy() -> ResponsePolicy {
     let around = Surroundings {
         builtin: &builtin,
         routes: &[],
-        protected: Vec::new(),
         geo: Geo::default(),
         upstreams: Arc::new(NoUpstreams),
         seed: 1,

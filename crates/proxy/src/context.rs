@@ -299,7 +299,7 @@ impl Context {
         };
         let policy = arrival.live.snapshot.response();
         let credential = credential(&event, policy.is_some_and(|it| it.needs_credential()));
-        let place = policy.map(|policy| policy.geo().place(event.client)).unwrap_or_default();
+        let place = arrival.live.snapshot.place(event.client);
         let event = Event {
             credential: credential.as_deref(),
             country: place.country,

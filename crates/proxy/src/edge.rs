@@ -17,6 +17,7 @@ use tidegate_guard::{ConnectionCounts, ConnectionLimits, RateLimit};
 use tidegate_observe::{AccessLog, EnforcementSample, Exposition, Metrics, RateLimitTable};
 use tidegate_siem::{Sinks, Traces};
 use tidegate_traffic::random;
+use tokio::sync::Notify;
 
 use crate::audit::{self, Auditor, Trail};
 use crate::auth::{AuthServices, Trusts};
@@ -61,6 +62,7 @@ pub(crate) struct Edge {
     lookout: Lookout,
     ready: AtomicBool,
     draining: AtomicBool,
+    drain_begins: Notify,
 }
 
 impl Live {
@@ -117,6 +119,7 @@ impl Edge {
             lookout: Lookout::default(),
             ready: AtomicBool::new(false),
             draining: AtomicBool::new(false),
+            drain_begins: Notify::new(),
         };
         Ok((edge, waiting))
     }
@@ -230,7 +233,17 @@ impl Edge {
     }
 
     pub(crate) fn start_draining(&self) {
-        self.draining.store(true, Ordering::Relaxed);
+        self.draining.store(true, Ordering::SeqCst);
+        self.drain_begins.notify_waiters();
+    }
+
+    /// Waits until connections are to close.
+    pub(crate) async fn drains(&self) {
+        // Before the look, so that it cannot begin unnoticed between the two.
+        let begins = self.drain_begins.notified();
+        if !self.draining.load(Ordering::SeqCst) {
+            begins.await;
+        }
     }
 
     /// The limits on floods of HTTP/2 frames.
@@ -304,6 +317,7 @@ impl Edge {
         let live = self.live();
         let lane = found.and_then(|found| live.lanes.of(&found.route));
         let route = lane.map_or_else(|| self.metrics.unrouted(), |lane| &lane.metrics);
+        let place = live.snapshot.place(connection.peer.ip());
         let event = Event {
             time: self.clock.wall(),
             request_id: request_id.as_str(),
@@ -313,6 +327,8 @@ impl Edge {
             evidence: denial.evidence.as_deref(),
             waf: found.and_then(|found| found.waf.as_ref()),
             waf_shadow: found.and_then(|found| found.waf_shadow.as_ref()),
+            country: place.country,
+            asn: place.asn,
             ..connection.event()
         };
         self.metrics.record(&event, route, None);

@@ -250,7 +250,6 @@ impl Run {
         let around = Surroundings {
             builtin: &builtin,
             routes: &["shop"],
-            protected: Vec::new(),
             geo: Geo::default(),
             upstreams: Arc::new(NoUpstreams),
             seed,

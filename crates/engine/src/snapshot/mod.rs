@@ -31,6 +31,7 @@ use tidegate_traffic::zones::Locality;
 use tidegate_traffic::{Pool, Router};
 
 use self::policies::Policies;
+use self::response::Ours;
 pub use self::response::shipped_rules;
 pub use self::routes::{Action, Route, Timeouts};
 use self::rules::RuleSets;
@@ -99,13 +100,14 @@ impl Snapshot {
         let mut policies = Policies::new(config, previous, Arc::clone(&auth));
         policies.check_named(errors);
         let routes = routes::compile(config, &pools, &mut policies, previous, errors);
-        let response = response::compile(settings, &routes, &pools, previous, errors);
         let fields = routes.iter().flat_map(|route| route.access.identity_fields());
         let fields: BTreeSet<&str> = fields.map(HeaderName::as_str).collect();
         let listed = bans::listed(config, errors);
         let means = bans::means(settings, errors);
         let before = previous.map(|previous| &*previous.enforcement);
         let enforcement = Enforcement::new(means, listed, Arc::clone(&auth), before);
+        let ours = Ours { pools: pools.clone(), bans: Arc::clone(enforcement.bans()) };
+        let response = response::compile(settings, &routes, Arc::new(ours), previous, errors);
         Some(Self {
             auth,
             identity_fields: fields.into_iter().filter_map(|name| name.parse().ok()).collect(),

@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use tidegate_core::SettingsError;
 use tidegate_core::decision::Target;
-use tidegate_core::net::Network;
 use tidegate_core::units::ByteSize;
+use tidegate_guard::Bans;
 use tidegate_guard::response::settings::GeoSettings;
 use tidegate_guard::response::{
-    Geo, Remaining, ResponsePolicy, ResponseSettings, RuleSettings, Surroundings, Upstreams,
+    Geo, Place, Remaining, ResponsePolicy, ResponseSettings, RuleSettings, Surroundings, Upstreams,
 };
 use tidegate_traffic::Pool;
 use tidegate_traffic::endpoint::Endpoint;
@@ -52,7 +52,7 @@ pub fn shipped_rules() -> Result<BTreeMap<String, RuleSettings>, SettingsError> 
 pub(super) fn compile(
     settings: &Settings,
     routes: &[Arc<Route>],
-    pools: &BTreeMap<String, Arc<Pool>>,
+    upstreams: Arc<dyn Upstreams>,
     previous: Option<&Snapshot>,
     errors: &mut Vec<SettingsError>,
 ) -> Option<Arc<ResponsePolicy>> {
@@ -60,14 +60,7 @@ pub(super) fn compile(
     let builtin = shipped_rules().map_err(|error| errors.push(error)).ok()?;
     let geo = geo(&response.geo).map_err(|error| errors.push(error)).ok()?;
     let routes: Vec<&str> = routes.iter().map(|route| &*route.id).collect();
-    let around = Surroundings {
-        builtin: &builtin,
-        routes: &routes,
-        protected: protected(settings),
-        geo,
-        upstreams: Arc::new(Pools(pools.clone())),
-        seed: seed(),
-    };
+    let around = Surroundings { builtin: &builtin, routes: &routes, geo, upstreams, seed: seed() };
     let previous = previous.and_then(|previous| previous.response.as_deref());
     match ResponsePolicy::compile(response, around, previous) {
         Ok(policy) => Some(Arc::new(policy)),
@@ -82,14 +75,6 @@ pub(super) fn compile(
 fn seed() -> u64 {
     use std::hash::BuildHasher as _;
     std::hash::RandomState::new().hash_one("response policy")
-}
-
-/// Who is never hit: trusted proxies, `bans.never`, and the addresses that are listened on.
-fn protected(settings: &Settings) -> Vec<Network> {
-    let own = settings.listeners.iter().map(|listener| listener.address.0.ip());
-    let own = own.filter(|address| !address.is_unspecified()).map(Network::from);
-    let named = settings.trusted_proxies.iter().chain(&settings.bans.never).copied();
-    named.chain(own).collect()
 }
 
 /// City databases have 70 MB.
@@ -122,20 +107,20 @@ fn bytes(path: &Path) -> Result<Vec<u8>, String> {
     fs::read(path).map_err(|error| format!("cannot read `{shown}`: {error}"))
 }
 
-/// The pools, as the policy asks about them.
-#[derive(Debug)]
-struct Pools(BTreeMap<String, Arc<Pool>>);
+/// The pools and who is protected, as the policy asks about them.
+#[derive(Debug, Default)]
+pub(super) struct Ours {
+    pub(super) pools: BTreeMap<String, Arc<Pool>>,
+    pub(super) bans: Arc<Bans>,
+}
 
-impl Upstreams for Pools {
-    fn is_endpoint(&self, address: IpAddr) -> bool {
-        self.0.values().any(|pool| {
-            let all = pool.endpoints();
-            all.iter().any(|endpoint| endpoint.address().ip().to_canonical() == address)
-        })
+impl Upstreams for Ours {
+    fn is_ours(&self, address: IpAddr) -> bool {
+        self.bans.is_protected(address)
     }
 
     fn zone(&self, upstream: &str, endpoint: SocketAddr) -> Option<Box<str>> {
-        let all = self.0.get(upstream)?.endpoints();
+        let all = self.pools.get(upstream)?.endpoints();
         let found = all.iter().find(|candidate| candidate.address() == endpoint)?;
         found.locality().zone.as_deref().map(Into::into)
     }
@@ -149,7 +134,7 @@ impl Upstreams for Pools {
             Target::Zone { zone, .. } => of.locality().zone.as_deref() == Some(&**zone),
             _ => false,
         };
-        let all = self.0.get(&**upstream)?.endpoints();
+        let all = self.pools.get(&**upstream)?.endpoints();
         all.iter().any(|endpoint| is_meant(endpoint)).then(|| Remaining {
             able: all.iter().filter(|of| !is_meant(of) && of.is_open() && of.is_able()).count(),
             total: all.len(),
@@ -158,6 +143,12 @@ impl Upstreams for Pools {
 }
 
 impl Snapshot {
+    /// Where an address is, by the databases of `response.geo`.
+    #[must_use]
+    pub fn place(&self, address: IpAddr) -> Place<'_> {
+        self.response().map(|policy| policy.geo().place(address)).unwrap_or_default()
+    }
+
     /// What is noticed in the requests, and decided about it; `None` without `response`.
     #[must_use]
     pub fn response(&self) -> Option<&Arc<ResponsePolicy>> {
@@ -181,9 +172,8 @@ mod tests {
         let around = Surroundings {
             builtin: &builtin,
             routes: &[],
-            protected: Vec::new(),
             geo: Geo::default(),
-            upstreams: Arc::new(Pools(BTreeMap::new())),
+            upstreams: Arc::new(Ours::default()),
             seed: 1,
         };
         let policy = ResponsePolicy::compile(&ResponseSettings::default(), around, None).unwrap();

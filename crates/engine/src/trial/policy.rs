@@ -68,13 +68,10 @@ impl Replay {
         let snapshot = Snapshot::compile(&config, None)?;
         let policy =
             snapshot.response().map(Arc::clone).ok_or_else(|| config.errors(Vec::new()))?;
-        Ok(Self {
-            policy,
-            clock: ManualClock::new(),
-            decided: Vec::new(),
-            open: Vec::new(),
-            counts: Counts::default(),
-        })
+        let clock = ManualClock::new();
+        // So that it knows who is protected; no ban is looked up here.
+        snapshot.enforce_bans(&[], now(&clock));
+        Ok(Self { policy, clock, decided: Vec::new(), open: Vec::new(), counts: Counts::default() })
     }
 
     /// The policy.
@@ -98,8 +95,7 @@ impl Replay {
     /// The time that the recording has come to.
     #[must_use]
     pub fn now(&self) -> Now {
-        let clock = Clock::Manual(self.clock.clone());
-        Now { instant: clock.now(), wall: clock.wall() }
+        now(&self.clock)
     }
 
     /// Takes one line.
@@ -224,6 +220,11 @@ impl Replay {
             self.take(made);
         }
     }
+}
+
+fn now(clock: &ManualClock) -> Now {
+    let clock = Clock::Manual(clock.clone());
+    Now { instant: clock.now(), wall: clock.wall() }
 }
 
 /// A line that is no event.

@@ -49,11 +49,10 @@ impl ResponsePolicy {
         if !errors.is_empty() {
             return Err(errors);
         }
-        let protected = around.protected.into_iter().chain(settings.allow.iter().copied());
         Ok(Self {
             requests: requests.into(),
             notices: notices.into(),
-            protected: protected.chain(key::loopback()).collect(),
+            protected: settings.allow.iter().copied().chain(key::loopback()).collect(),
             cap: Cap {
                 share: settings.cap.basis_points().into(),
                 floor: settings.cap_floor.into(),

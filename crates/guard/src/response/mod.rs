@@ -6,8 +6,8 @@
 //!
 //! What keeps the policy from being the outage: a rule is in dry-run unless it says otherwise;
 //! whom [`Surroundings::protected`] names is neither counted nor hit; what enforcement answered
-//! counts for nothing; and measures hit no more than a share of the recent clients, or leave an
-//! upstream no less than half of its endpoints.
+//! counts for nothing; and measures hit no more than a share of the recent clients who are served,
+//! or leave an upstream no less than half of its endpoints.
 
 mod check;
 mod compile;
@@ -30,16 +30,17 @@ mod when;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use tidegate_core::decision::{Decision, Evidence, Standing, Target};
-use tidegate_core::net::{AddressSet, Network};
+use tidegate_core::net::AddressSet;
 use tidegate_core::{Event, Measure, Notice, NoticeKind};
 
 pub use self::geo::{Geo, NotADatabase, Place};
 use self::hash::Secret;
+use self::offences::Step;
 pub use self::population::Counted;
-use self::population::{Cap, Population, Verdict};
+use self::population::{Cap, LIGHTLY, Population, Verdict, Wish};
 use self::rule::Rule;
 pub use self::rule::RuleFill;
 use self::seen::{Seen, What};
@@ -87,11 +88,9 @@ pub struct Surroundings<'a> {
     pub builtin: &'a BTreeMap<String, RuleSettings>,
     /// The ids of all routes.
     pub routes: &'a [&'a str],
-    /// Who is never counted and never hit, beside loopback and `allow`.
-    pub protected: Vec<Network>,
     /// Where addresses are.
     pub geo: Geo,
-    /// Who knows the upstreams.
+    /// Who knows the upstreams, and who is one of us.
     pub upstreams: Arc<dyn Upstreams>,
     /// Where chance comes from.
     pub seed: u64,
@@ -112,7 +111,7 @@ impl ResponsePolicy {
     /// Takes the event of a request that has ended. Answers of enforcement count for nothing.
     pub fn observe(&self, event: &Event<'_>, now: Now) -> Option<Decisions> {
         let at = self.shared.at(now);
-        self.shared.population.see(event, at);
+        self.shared.population.see(event, at, || self.is_protected(event.client));
         if event.is_own_enforcement() {
             return None;
         }
@@ -160,13 +159,19 @@ impl ResponsePolicy {
     /// Whether the address is one that no rule counts and no measure may hit.
     #[must_use]
     pub fn is_protected(&self, address: IpAddr) -> bool {
-        self.protected.contains(address) || self.upstreams.is_endpoint(address.to_canonical())
+        self.protected.contains(address) || self.upstreams.is_ours(address)
     }
 
     /// The recent clients and how many of them measures hit, and whether the cap is reached.
     #[must_use]
     pub fn population(&self, now: Now) -> (Counted, bool) {
         self.shared.population.count(self.shared.at(now))
+    }
+
+    /// Of the recent clients those who are served, and how many of them are hit.
+    #[cfg(test)]
+    fn served(&self, now: Now) -> Counted {
+        self.shared.population.served(self.shared.at(now))
     }
 
     /// The rules, those about requests first.
@@ -227,28 +232,32 @@ impl ResponsePolicy {
     ) -> Option<(Decision, Option<Notice>)> {
         let target = rule.target(seen, &*self.upstreams)?;
         let hash = self.shared.secret.hash(TARGET, &target);
-        let mut notice = None;
-        let (measure, step, capped) = rule.answer(hash, at, |measure, step| {
+        let (measure, step, verdict) = rule.answer(hash, at, |measure, step| {
             if !rule.enforce || measure == Measure::Alert {
-                return false;
+                return Verdict::Hit;
             }
-            let verdict = self.hit(&target, at.saturating_add(nanos(step.ttl)), at);
-            if let Verdict::Capped { newly: Some(counted) } = verdict {
-                notice = Some(cap_notice(now.wall, NoticeKind::EnforcementCapped, counted));
-            }
-            verdict != Verdict::Hit
+            self.hit(&target, step, at)
         })?;
-        let standing = match (rule.enforce, capped) {
-            (false, _) => Standing::DryRun,
-            (true, true) => Standing::Capped,
-            (true, false) => Standing::Enforced,
+        let (mut notice, mut ttl, mut done) = (None, step.ttl, measure);
+        let standing = match verdict {
+            _ if !rule.enforce => Standing::DryRun,
+            Verdict::Hit => Standing::Enforced,
+            Verdict::Lightly => {
+                (done, ttl) = (measure.min(Measure::Throttle), ttl.min(LIGHTLY_LASTS));
+                Standing::Enforced
+            }
+            Verdict::Capped { newly } => {
+                let told = |it| cap_notice(now.wall, NoticeKind::EnforcementCapped, it);
+                notice = newly.map(told);
+                Standing::Capped
+            }
         };
         let decision = Decision {
             time: now.wall,
             rule: Arc::clone(&rule.name),
-            measure,
+            measure: done,
             target,
-            until: now.wall.checked_add(step.ttl),
+            until: now.wall.checked_add(ttl),
             standing,
             offence: step.offence,
             evidence,
@@ -257,9 +266,11 @@ impl ResponsePolicy {
     }
 
     /// Whether a measure may be taken; if so, its target is hit from now on.
-    fn hit(&self, target: &Target, until: u64, at: u64) -> Verdict {
+    fn hit(&self, target: &Target, step: Step, at: u64) -> Verdict {
         if !matches!(target, Target::Endpoint { .. } | Target::Zone { .. }) {
-            return self.shared.population.hit(target, until, self.cap, at);
+            let until = at.saturating_add(nanos(step.ttl));
+            let wish = Wish { until, warned: step.warned };
+            return self.shared.population.hit(target, wish, self.cap, at);
         }
         match self.upstreams.without(target) {
             Some(left) if left.able > 0 && left.able * 2 >= left.total => Verdict::Hit,
@@ -288,6 +299,8 @@ impl Shared {
         nanos(now.instant.saturating_duration_since(*origin)).saturating_add(LONG_AGO)
     }
 }
+
+const LIGHTLY_LASTS: Duration = Duration::from_nanos(LIGHTLY);
 
 /// An hour.
 const LONG_AGO: u64 = 3_600_000_000_000;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::hash::Secret;
+use super::population::{LIGHTLY, Verdict};
 use super::settings::TtlSettings;
 use super::table::{Fill, Slot, Table};
 use crate::rate::nanos;
@@ -18,6 +19,8 @@ pub(super) struct Offences {
 struct Offender {
     target: u64,
     offences: u32,
+    /// Whether the last measure was light.
+    warned: bool,
     /// The step of the ladder whose measure holds until then.
     step: usize,
     until: u64,
@@ -52,9 +55,12 @@ pub(super) struct Step {
     pub(super) step: usize,
     /// For how long.
     pub(super) ttl: Duration,
+    /// Whether they were hit lightly before.
+    pub(super) warned: bool,
 }
 
-/// For how long a decision that is only told because of the cap is not told again.
+/// For how long a decision is not made again that was only told, or carried out lightly, because of
+/// the cap.
 const CAPPED: u64 = 60 * 1_000_000_000;
 
 impl Offences {
@@ -62,18 +68,25 @@ impl Offences {
         Self { secret, table: Table::new(max_keys) }
     }
 
-    /// Counts an offence; `None` if what would be done about it holds already. `is_capped` answers
-    /// whether the measure of a step must not be taken; then the offence is told, and does not
+    /// Counts an offence; `None` if what would be done about it holds already. `judge` answers
+    /// whether the measure of a step is taken; if not, or lightly, the offence is told and does not
     /// count.
     pub(super) fn count(
         &self,
         target: u64,
         answer: Answer,
         now: u64,
-        is_capped: impl FnOnce(Step) -> bool,
-    ) -> Option<(Step, bool)> {
+        judge: impl FnOnce(Step) -> Verdict,
+    ) -> Option<(Step, Verdict)> {
         let count = |shard: &mut super::table::Shard<Offender>| {
-            let new = || Offender { target, offences: 0, step: 0, until: 0, forgotten_at: 0 };
+            let new = || Offender {
+                target,
+                offences: 0,
+                warned: false,
+                step: 0,
+                until: 0,
+                forgotten_at: 0,
+            };
             let offender = self.table.entry(shard, target, now, new)?;
             if offender.until.max(offender.forgotten_at) <= now {
                 *offender = new();
@@ -84,18 +97,22 @@ impl Offences {
                 return None;
             }
             let ttl = ttl(answer.ttl, offence, self.secret.chance(target ^ u64::from(offence)));
-            let step = Step { offence, step, ttl };
-            let capped = is_capped(step);
+            let step = Step { offence, step, ttl, warned: offender.warned };
+            let verdict = judge(step);
             offender.step = step.step;
-            if capped {
-                offender.until = now.saturating_add(CAPPED.min(nanos(ttl)));
-            } else {
+            if verdict == Verdict::Hit {
                 offender.offences = offence;
                 offender.until = now.saturating_add(nanos(ttl));
                 offender.forgotten_at =
                     offender.until.max(now).saturating_add(nanos(answer.remember));
+            } else {
+                offender.until = now.saturating_add(CAPPED.min(nanos(ttl)));
             }
-            Some((step, capped))
+            if verdict == Verdict::Lightly {
+                offender.warned = true;
+                offender.forgotten_at = offender.forgotten_at.max(now.saturating_add(LIGHTLY));
+            }
+            Some((step, verdict))
         };
         self.table.with(target, count).flatten()
     }
@@ -136,7 +153,7 @@ mod tests {
 
     /// The offence, the step and the seconds that are answered at this second.
     fn at(offences: &Offences, second: u64) -> Option<(u32, usize, u64)> {
-        let count = offences.count(1, answer(), second * SECOND, |_| false);
+        let count = offences.count(1, answer(), second * SECOND, |_| Verdict::Hit);
         count.map(|(step, _)| (step.offence, step.step, step.ttl.as_secs()))
     }
 
@@ -157,16 +174,31 @@ mod tests {
     }
 
     #[test]
-    fn an_offence_under_the_cap_is_told_once_a_minute_and_does_not_count() {
+    fn an_offence_beyond_the_cap_is_told_once_a_minute_and_does_not_count() {
         let offences = Offences::new(100, Secret::new(1));
-        let capped = |second: u64, capped: bool| {
+        let count = |second: u64, verdict| {
             let answer = Answer { steps: 1, ..answer() };
-            offences.count(1, answer, second * SECOND, |_| capped)
+            let counted = offences.count(1, answer, second * SECOND, |_| verdict);
+            counted.map(|(step, verdict)| (step.offence, step.warned, verdict))
         };
-        assert_eq!(capped(0, true).map(|(step, capped)| (step.offence, capped)), Some((1, true)));
-        assert_eq!(capped(59, true), None);
-        let after = capped(60, false);
-        assert_eq!(after.map(|(step, capped)| (step.offence, capped)), Some((1, false)));
+        let capped = Verdict::Capped { newly: None };
+        assert_eq!(count(0, capped), Some((1, false, capped)));
+        assert_eq!(count(59, capped), None);
+        assert_eq!(count(60, Verdict::Lightly), Some((1, false, Verdict::Lightly)));
+        assert_eq!(count(119, Verdict::Hit), None);
+        assert_eq!(count(120, Verdict::Hit), Some((1, true, Verdict::Hit)));
+        assert_eq!(count(121, Verdict::Hit), None);
+    }
+
+    #[test]
+    fn a_light_measure_is_forgotten_with_its_end() {
+        let offences = Offences::new(100, Secret::new(1));
+        let lightly = |at| {
+            let counted = offences.count(1, answer(), at, |_| Verdict::Lightly);
+            counted.map(|(step, _)| step.warned)
+        };
+        assert_eq!((lightly(SECOND), lightly(SECOND + LIGHTLY)), (Some(false), Some(false)));
+        assert_eq!(lightly(2 * SECOND + LIGHTLY + CAPPED), Some(true));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::distinct::{Distinct, Room, Values};
 use super::hash::Secret;
 use super::leaky::{Bucket, Leaky, TooMany};
 use super::offences::{Answer, Offences, Step};
+use super::population::Verdict;
 use super::seen::Seen;
 use super::settings::{DistinctOf, KeySettings, RuleSettings};
 use super::table::{Fill, Shard, Slot, Table};
@@ -169,17 +170,17 @@ impl Rule {
         }
     }
 
-    /// What is to be done about an offence, and whether the cap forbids it; `None` if it is being
+    /// What is to be done about an offence, and what `judge` makes of it; `None` if it is being
     /// done.
     pub(super) fn answer(
         &self,
         target: u64,
         at: u64,
-        is_capped: impl FnOnce(Measure, Step) -> bool,
-    ) -> Option<(Measure, Step, bool)> {
-        let capped = |step: Step| is_capped(self.measure(step), step);
-        let (step, capped) = self.offences.count(target, self.answer, at, capped)?;
-        Some((self.measure(step), step, capped))
+        judge: impl FnOnce(Measure, Step) -> Verdict,
+    ) -> Option<(Measure, Step, Verdict)> {
+        let judge = |step: Step| judge(self.measure(step), step);
+        let (step, verdict) = self.offences.count(target, self.answer, at, judge)?;
+        Some((self.measure(step), step, verdict))
     }
 
     fn measure(&self, step: Step) -> Measure {

@@ -1,4 +1,4 @@
-//! What the policy asks about upstreams: who knows them answers.
+//! What the policy asks about upstreams and about who is one of us: who knows them answers.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -7,8 +7,9 @@ use tidegate_core::decision::Target;
 
 /// Who knows the upstreams and their endpoints now.
 pub trait Upstreams: fmt::Debug + Send + Sync {
-    /// Whether an upstream has an endpoint with this address.
-    fn is_endpoint(&self, address: IpAddr) -> bool;
+    /// Whether the address is one that no measure may hit: of an upstream's endpoint, of a trusted
+    /// proxy, of this machine.
+    fn is_ours(&self, address: IpAddr) -> bool;
 
     /// The zone of an endpoint, if it has one.
     fn zone(&self, upstream: &str, endpoint: SocketAddr) -> Option<Box<str>>;
@@ -32,7 +33,7 @@ pub struct Remaining {
 pub struct NoUpstreams;
 
 impl Upstreams for NoUpstreams {
-    fn is_endpoint(&self, _: IpAddr) -> bool {
+    fn is_ours(&self, _: IpAddr) -> bool {
         false
     }
 

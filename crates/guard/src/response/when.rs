@@ -136,12 +136,12 @@ impl When {
 
 /// The status that tells what came of it: a client that leaves before it has read the answer does
 /// not hide what the upstream said.
-fn answered(event: &Event<'_>) -> u16 {
+pub(super) fn answered(event: &Event<'_>) -> u16 {
     let left = event.reason == Some(Reason::ClientClosed);
     event.upstream_status.filter(|_| left).unwrap_or(event.status)
 }
 
-fn is_refused(event: &Event<'_>) -> bool {
+pub(super) fn is_refused(event: &Event<'_>) -> bool {
     event.reason.is_some_and(|reason| reason != Reason::ClientClosed)
 }
 

@@ -46,9 +46,16 @@ pub(crate) async fn hold(
             let Some((place, delay)) = enforcement.enter_tarpit() else {
                 return Err(found.slow_down(RETRY_AFTER).into());
             };
-            sleep(delay).await;
+            let clock = arrival.edge.clock();
+            let since = clock.now();
+            // A process that ends holds nobody up, nor do they hold it up.
+            tokio::select! {
+                () = sleep(delay) => {}
+                () = arrival.edge.drains() => {}
+            }
             drop(place);
-            Ok(Held { waited: delay, ..Held::default() })
+            let waited = clock.now().saturating_duration_since(since);
+            Ok(Held { waited, ..Held::default() })
         }
         Measure::Alert | Measure::Throttle | Measure::Block => Ok(Held::default()),
     }
