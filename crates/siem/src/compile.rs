@@ -7,8 +7,7 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate_core::SettingsError;
-use tidegate_core::secret_names;
+use tidegate_core::{Secret, SettingsError, secret_names};
 
 use crate::formats::Format;
 use crate::pipe::PipeOptions;
@@ -79,14 +78,9 @@ impl Compiled {
         kind: Kind,
         errors: &mut Vec<SettingsError>,
     ) -> Self {
-        let [ca, cert, key] = kind.tls_files();
         let mut own = Vec::new();
-        let tls = TlsMaterial::load(ca, cert, key, &mut own);
-        let place: &[&str] = match &kind {
-            Kind::Kafka(_) => &["kafka", "tls"],
-            other => &[other.name()],
-        };
-        errors.extend(own.into_iter().map(|error| error.under(place.iter().copied())));
+        let tls = TlsMaterial::load(kind.tls(), &mut own);
+        errors.extend(own.into_iter().map(|error| error.under([kind.name(), "tls"])));
         let credentials = match &kind {
             Kind::Nats(nats) => nats.credentials.as_ref().and_then(|path| {
                 let wrong = |error| {
@@ -136,7 +130,7 @@ fn secrets(kind: &Kind) -> Vec<Vec<&str>> {
     }
     fn fields<'a>(
         kind: &'static str,
-        headers: &'a BTreeMap<String, String>,
+        headers: &'a BTreeMap<String, Secret>,
     ) -> impl Iterator<Item = Vec<&'a str>> {
         let names = headers.keys().map(String::as_str);
         names.filter(|name| secret_names::is_secret(name)).map(move |n| vec![kind, "headers", n])

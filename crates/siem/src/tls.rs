@@ -4,13 +4,15 @@
 use std::fmt;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 use tidegate_core::SettingsError;
+
+use crate::settings::ClientTls;
 
 /// Whom to trust, and who we are.
 #[derive(Default, PartialEq, Eq)]
@@ -34,17 +36,14 @@ struct Identity {
 }
 
 impl TlsMaterial {
-    /// Reads what the settings `ca`, `cert` and `key` name.
-    pub(crate) fn load(
-        ca: Option<&PathBuf>,
-        cert: Option<&PathBuf>,
-        key: Option<&PathBuf>,
-        errors: &mut Vec<SettingsError>,
-    ) -> Self {
+    /// Reads the files that the settings name.
+    pub(crate) fn load(settings: Option<&ClientTls>, errors: &mut Vec<SettingsError>) -> Self {
+        let Some(ClientTls { ca, cert, key }) = settings else { return Self::default() };
         let mut noted = |field: &str, message: String| {
             errors.push(SettingsError::new([field], message));
         };
-        let ca = ca.and_then(|path| authorities(path).map_err(|why| noted("ca", why)).ok());
+        let ca =
+            ca.as_ref().and_then(|path| authorities(path).map_err(|why| noted("ca", why)).ok());
         let identity = match (cert, key) {
             (Some(cert), Some(key)) => {
                 let chain = certificates(cert).map_err(|why| noted("cert", why)).ok();

@@ -358,20 +358,34 @@ fn sinks_that_make_no_sense() {
     );
     check(
         "sinks:\n  a: { syslog: { address: 'ftp://x:1' } }\n  b: { syslog: { address: 'tls://x' } }\n  \
-         c: { syslog: { address: 'tls://x:1', ca: none.pem } }\n  \
-         d: { syslog: { address: 'tls://x:1', ca: a.txt } }",
+         c: { syslog: { address: 'tls://x:1', tls: { ca: none.pem } } }\n  \
+         d: { syslog: { address: 'tls://x:1', tls: { ca: a.txt } } }\n  \
+         e: { redis: { url: 'redis://x', stream: s, tls: {} } }",
         &[
             "2:27 sinks.a.syslog.address: the scheme `ftp` is none of udp, tcp, tls (write it as \
              tls://siem.example.com:6514, tcp://… or udp://…)",
             "3:27 sinks.b.syslog.address: the port is missing (write it as \
              tls://siem.example.com:6514, tcp://… or udp://…)",
-            "4:44 sinks.c.syslog.ca: no such file `none.pem`",
-            "5:44 sinks.d.syslog.ca: cannot read certificates from `a.txt`: it holds none",
+            "4:51 sinks.c.syslog.tls.ca: no such file `none.pem`",
+            "5:51 sinks.d.syslog.tls.ca: cannot read certificates from `a.txt`: it holds none",
+            "6:51 sinks.e.redis.tls: the address is one without TLS (leave one out)",
         ],
     );
     check(
         "sinks:\n  a: { stdout: {}, spool: { path: s } }\n  b: { stdout: {}, spool: { path: s } }",
         &["3:35 sinks.b.spool.path: `a` has the same folder (one for each)"],
+    );
+    check(
+        "sinks:\n  a: { stdout: {}, batch: { records: 10001, bytes: 17MiB } }\n  \
+         b: { stdout: {}, batch: { records: 0, bytes: 1KiB } }\n  \
+         c: { kafka: { brokers: ['[::1]:9'], topic: t, tls: {} } }",
+        &[
+            "2:38 sinks.a.batch.records: a batch has from 1 to 10000 records (write 500)",
+            "2:52 sinks.a.batch.bytes: a batch has from 4KiB to 16MiB (write 1MiB)",
+            "3:38 sinks.b.batch.records: a batch has from 1 to 10000 records (write 500)",
+            "3:48 sinks.b.batch.bytes: a batch has from 4KiB to 16MiB (write 1MiB)",
+            "4:27 sinks.c.kafka.brokers[0]: TLS needs a name or an IPv4 address (write host:9093)",
+        ],
     );
     check(
         "sinks:\n  a: { webhook: { url: 'http://siem.example.com' } }\n  \

@@ -8,6 +8,8 @@ use serde::Deserialize;
 use tidegate_core::Secret;
 use tidegate_core::units::ByteSize;
 
+use super::ClientTls;
+
 /// A file, one record a line. SIGUSR1 opens it anew.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
@@ -55,13 +57,9 @@ pub struct SyslogSettings {
     /// Over UDP, longer messages are cut. Default: 8KiB. A reload applies it.
     #[serde(default = "eight_kib")]
     pub max_datagram: ByteSize,
-    /// PEM file of the authorities that vouch for the receiver. Default: the system's. A reload
+    /// Whom to trust, and who we are. Default: the system's authorities, and nobody. A reload
     /// applies it.
-    pub ca: Option<PathBuf>,
-    /// PEM file of our certificate with its chain, if the receiver wants one. A reload applies it.
-    pub cert: Option<PathBuf>,
-    /// PEM file of its private key. A reload applies it.
-    pub key: Option<PathBuf>,
+    pub tls: Option<ClientTls>,
 }
 
 /// A facility of syslog.
@@ -122,13 +120,9 @@ pub struct SplunkHecSettings {
     /// The source type. Default: `_json` for formats in JSON, else the collector's. A reload
     /// applies it.
     pub sourcetype: Option<String>,
-    /// PEM file of the authorities that vouch for the receiver. Default: the system's. A reload
+    /// Whom to trust, and who we are. Default: the system's authorities, and nobody. A reload
     /// applies it.
-    pub ca: Option<PathBuf>,
-    /// PEM file of our certificate with its chain, if the receiver wants one. A reload applies it.
-    pub cert: Option<PathBuf>,
-    /// PEM file of its private key. A reload applies it.
-    pub key: Option<PathBuf>,
+    pub tls: Option<ClientTls>,
     /// Send without TLS, to other machines than this one too. Default: false.
     #[serde(default)]
     pub insecure_http: bool,
@@ -151,13 +145,9 @@ pub struct ElasticSettings {
     pub user: Option<String>,
     /// The user's password, as `${env:NAME}` or `${file:path}`. A reload applies it.
     pub password: Option<Secret>,
-    /// PEM file of the authorities that vouch for the receiver. Default: the system's. A reload
+    /// Whom to trust, and who we are. Default: the system's authorities, and nobody. A reload
     /// applies it.
-    pub ca: Option<PathBuf>,
-    /// PEM file of our certificate with its chain, if the receiver wants one. A reload applies it.
-    pub cert: Option<PathBuf>,
-    /// PEM file of its private key. A reload applies it.
-    pub key: Option<PathBuf>,
+    pub tls: Option<ClientTls>,
     /// Send without TLS, to other machines than this one too. Default: false.
     #[serde(default)]
     pub insecure_http: bool,
@@ -180,13 +170,9 @@ pub struct LokiSettings {
     pub user: Option<String>,
     /// The user's password, as `${env:NAME}` or `${file:path}`. A reload applies it.
     pub password: Option<Secret>,
-    /// PEM file of the authorities that vouch for the receiver. Default: the system's. A reload
+    /// Whom to trust, and who we are. Default: the system's authorities, and nobody. A reload
     /// applies it.
-    pub ca: Option<PathBuf>,
-    /// PEM file of our certificate with its chain, if the receiver wants one. A reload applies it.
-    pub cert: Option<PathBuf>,
-    /// PEM file of its private key. A reload applies it.
-    pub key: Option<PathBuf>,
+    pub tls: Option<ClientTls>,
     /// Send without TLS, to other machines than this one too. Default: false.
     #[serde(default)]
     pub insecure_http: bool,
@@ -202,14 +188,11 @@ pub struct OtlpSettings {
     /// Further fields of the request; secrets as `${env:NAME}` or `${file:path}`. A reload applies
     /// it.
     #[serde(default)]
-    pub headers: BTreeMap<String, String>,
-    /// PEM file of the authorities that vouch for the receiver. Default: the system's. A reload
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub headers: BTreeMap<String, Secret>,
+    /// Whom to trust, and who we are. Default: the system's authorities, and nobody. A reload
     /// applies it.
-    pub ca: Option<PathBuf>,
-    /// PEM file of our certificate with its chain, if the receiver wants one. A reload applies it.
-    pub cert: Option<PathBuf>,
-    /// PEM file of its private key. A reload applies it.
-    pub key: Option<PathBuf>,
+    pub tls: Option<ClientTls>,
     /// Send without TLS, to other machines than this one too. Default: false.
     #[serde(default)]
     pub insecure_http: bool,
@@ -219,8 +202,10 @@ pub struct OtlpSettings {
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub struct WebhookSettings {
-    /// The whole address. A reload applies it.
-    pub url: String,
+    /// The whole address; one that holds a token as `${env:NAME}` or `${file:path}`. A reload
+    /// applies it.
+    #[schemars(with = "String")]
+    pub url: Secret,
     /// How a batch looks: `ndjson` (one record a line) or `array` (a JSON array; the format has to
     /// be one in JSON). Default: ndjson. A reload applies it.
     #[serde(default)]
@@ -228,17 +213,14 @@ pub struct WebhookSettings {
     /// Further fields of the request; secrets as `${env:NAME}` or `${file:path}`. A reload applies
     /// it.
     #[serde(default)]
-    pub headers: BTreeMap<String, String>,
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub headers: BTreeMap<String, Secret>,
     /// Signs the body: `Tidegate-Signature: sha256=<hex>`, HMAC-SHA-256 with this key, as
     /// `${env:NAME}` or `${file:path}`. Default: no signature. A reload applies it.
     pub hmac_key: Option<Secret>,
-    /// PEM file of the authorities that vouch for the receiver. Default: the system's. A reload
+    /// Whom to trust, and who we are. Default: the system's authorities, and nobody. A reload
     /// applies it.
-    pub ca: Option<PathBuf>,
-    /// PEM file of our certificate with its chain, if the receiver wants one. A reload applies it.
-    pub cert: Option<PathBuf>,
-    /// PEM file of its private key. A reload applies it.
-    pub key: Option<PathBuf>,
+    pub tls: Option<ClientTls>,
     /// Send without TLS, to other machines than this one too. Default: false.
     #[serde(default)]
     pub insecure_http: bool,
@@ -264,8 +246,12 @@ pub struct KafkaSettings {
     /// The topic, which has to be there. Batches go to its partitions in turn. A reload applies it.
     pub topic: String,
     /// Speak TLS to the brokers: `{}`, or a map with files. Default: no TLS. A reload applies it.
-    pub tls: Option<TlsSettings>,
-    /// A user, for SASL PLAIN. A reload applies it.
+    pub tls: Option<ClientTls>,
+    /// How the user is proven (SASL): `plain`, `scram_sha_256` or `scram_sha_512`. Default: plain.
+    /// A reload applies it.
+    #[serde(default)]
+    pub sasl: Sasl,
+    /// A user. Default: nobody is proven. A reload applies it.
     pub user: Option<String>,
     /// The user's password, as `${env:NAME}` or `${file:path}`. A reload applies it.
     pub password: Option<Secret>,
@@ -274,17 +260,19 @@ pub struct KafkaSettings {
     pub insecure_plaintext: bool,
 }
 
-/// Whom to trust, and who we are.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq)]
-#[serde(default, deny_unknown_fields, rename_all = "snake_case")]
-pub struct TlsSettings {
-    /// PEM file of the authorities that vouch for the receiver. Default: the system's. A reload
-    /// applies it.
-    pub ca: Option<PathBuf>,
-    /// PEM file of our certificate with its chain, if the receiver wants one. A reload applies it.
-    pub cert: Option<PathBuf>,
-    /// PEM file of its private key. A reload applies it.
-    pub key: Option<PathBuf>,
+/// A mechanism of SASL.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Sasl {
+    /// The password as it is (RFC 4616).
+    #[default]
+    Plain,
+    /// A proof of the password, with SHA-256 (RFC 7677).
+    #[serde(rename = "scram_sha_256")]
+    ScramSha256,
+    /// A proof of the password, with SHA-512.
+    #[serde(rename = "scram_sha_512")]
+    ScramSha512,
 }
 
 /// A subject of NATS, which a stream of JetStream takes in.
@@ -303,13 +291,9 @@ pub struct NatsSettings {
     pub password: Option<Secret>,
     /// A file with a user's JWT and key (`.creds`). A reload applies it.
     pub credentials: Option<PathBuf>,
-    /// PEM file of the authorities that vouch for the receiver. Default: the system's. A reload
+    /// Whom to trust, and who we are. Default: the system's authorities, and nobody. A reload
     /// applies it.
-    pub ca: Option<PathBuf>,
-    /// PEM file of our certificate with its chain, if the receiver wants one. A reload applies it.
-    pub cert: Option<PathBuf>,
-    /// PEM file of its private key. A reload applies it.
-    pub key: Option<PathBuf>,
+    pub tls: Option<ClientTls>,
     /// Send credentials without TLS, to other machines than this one too. Default: false.
     #[serde(default)]
     pub insecure_plaintext: bool,
@@ -330,13 +314,9 @@ pub struct RedisSettings {
     pub user: Option<String>,
     /// The password, as `${env:NAME}` or `${file:path}`. A reload applies it.
     pub password: Option<Secret>,
-    /// PEM file of the authorities that vouch for the receiver. Default: the system's. A reload
+    /// Whom to trust, and who we are. Default: the system's authorities, and nobody. A reload
     /// applies it.
-    pub ca: Option<PathBuf>,
-    /// PEM file of our certificate with its chain, if the receiver wants one. A reload applies it.
-    pub cert: Option<PathBuf>,
-    /// PEM file of its private key. A reload applies it.
-    pub key: Option<PathBuf>,
+    pub tls: Option<ClientTls>,
     /// Send credentials without TLS, to other machines than this one too. Default: false.
     #[serde(default)]
     pub insecure_plaintext: bool,

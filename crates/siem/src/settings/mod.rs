@@ -3,6 +3,7 @@
 mod check;
 mod events;
 mod kinds;
+mod tls;
 
 use std::path::PathBuf;
 
@@ -16,9 +17,10 @@ pub use self::check::check;
 pub use self::events::{ChosenEvents, EventsSettings, SeveritySettings};
 pub use self::kinds::{
     ElasticSettings, Facility, FileSettings, KafkaSettings, LokiSettings, NatsSettings,
-    OtlpSettings, RedisSettings, RotateSettings, SplunkHecSettings, StdoutSettings, SyslogSettings,
-    TlsSettings, WebhookBody, WebhookSettings,
+    OtlpSettings, RedisSettings, RotateSettings, Sasl, SplunkHecSettings, StdoutSettings,
+    SyslogSettings, WebhookBody, WebhookSettings,
 };
+pub use self::tls::ClientTls;
 
 /// One sink: what it gets, in which format, and exactly one of `file`, `stdout`, `syslog`,
 /// `splunk_hec`, `elastic`, `loki`, `otlp`, `webhook`, `kafka`, `nats` and `redis`.
@@ -103,9 +105,10 @@ pub struct RetrySettings {
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq)]
 #[serde(default, deny_unknown_fields, rename_all = "snake_case")]
 pub struct BatchSettings {
-    /// At most so many records. Default: 500. A reload applies it.
+    /// At most so many records, up to 10,000. Default: 500. A reload applies it.
     pub records: u32,
-    /// At most so many bytes of records. Default: 1MiB. A reload applies it.
+    /// At most so many bytes of records, from 4KiB to 16MiB; a larger record goes alone. Default:
+    /// 1MiB. A reload applies it.
     pub bytes: ByteSize,
     /// How long the first record of a batch may wait for others. Default: 200ms. A reload applies
     /// it.
@@ -191,24 +194,19 @@ impl Kind {
         }
     }
 
-    /// The files of `ca`, `cert` and `key`.
-    pub(crate) fn tls_files(&self) -> [Option<&PathBuf>; 3] {
-        macro_rules! files {
-            ($settings:expr) => {
-                [$settings.ca.as_ref(), $settings.cert.as_ref(), $settings.key.as_ref()]
-            };
-        }
+    /// How TLS is spoken, if that is said.
+    pub(crate) fn tls(&self) -> Option<&ClientTls> {
         match self {
-            Self::Elastic(elastic) => files!(elastic),
-            Self::Kafka(KafkaSettings { tls: Some(tls), .. }) => files!(tls),
-            Self::Loki(loki) => files!(loki),
-            Self::Nats(nats) => files!(nats),
-            Self::Otlp(otlp) => files!(otlp),
-            Self::Redis(redis) => files!(redis),
-            Self::SplunkHec(splunk) => files!(splunk),
-            Self::Syslog(syslog) => files!(syslog),
-            Self::Webhook(webhook) => files!(webhook),
-            Self::File(_) | Self::Kafka(_) | Self::Stdout => [None; 3],
+            Self::Elastic(elastic) => elastic.tls.as_ref(),
+            Self::Kafka(kafka) => kafka.tls.as_ref(),
+            Self::Loki(loki) => loki.tls.as_ref(),
+            Self::Nats(nats) => nats.tls.as_ref(),
+            Self::Otlp(otlp) => otlp.tls.as_ref(),
+            Self::Redis(redis) => redis.tls.as_ref(),
+            Self::SplunkHec(splunk) => splunk.tls.as_ref(),
+            Self::Syslog(syslog) => syslog.tls.as_ref(),
+            Self::Webhook(webhook) => webhook.tls.as_ref(),
+            Self::File(_) | Self::Stdout => None,
         }
     }
 }
@@ -227,4 +225,27 @@ fn one_gib() -> ByteSize {
 
 fn ten_seconds() -> Span {
     Span::seconds(10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_is_secret_is_shown() {
+        let all = r#"{
+            "splunk_hec": { "url": "https://x", "token": "hush" },
+            "elastic": { "url": "https://x", "index": "i", "api_key": "hush", "password": "hush" },
+            "loki": { "url": "https://x", "token": "hush", "password": "hush" },
+            "otlp": { "url": "https://x", "headers": { "x-team": "hush" } },
+            "webhook": { "url": "https://x/hush", "headers": { "x-team": "hush" }, "hmac_key": "hush" },
+            "kafka": { "brokers": ["x:1"], "topic": "t", "password": "hush" },
+            "nats": { "url": "tls://x", "subject": "s", "token": "hush", "password": "hush" },
+            "redis": { "url": "rediss://x", "stream": "s", "password": "hush" }
+        }"#;
+        let settings: SinkSettings = serde_json::from_str(all).unwrap();
+        let shown = format!("{settings:?} {:?}", settings.kinds());
+        assert!(!shown.contains("hush"), "{shown}");
+        assert_eq!(shown.matches("<secret>").count(), 2 * 13, "{shown}");
+    }
 }

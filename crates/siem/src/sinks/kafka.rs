@@ -10,13 +10,14 @@ use chrono::{DateTime, Utc};
 use rskafka::BackoffConfig;
 use rskafka::client::error::{Error, ProtocolError};
 use rskafka::client::partition::{Compression, PartitionClient, UnknownTopicHandling};
-use rskafka::client::{ClientBuilder, Credentials, SaslConfig};
+use rskafka::client::{Client, ClientBuilder, Credentials, SaslConfig};
 use rskafka::record::Record as KafkaRecord;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::deliver::{Deliver, DeliverError, Delivered, Then};
 use crate::record::Record;
-use crate::settings::KafkaSettings;
+use crate::settings::{KafkaSettings, Sasl};
 use crate::tls::TlsMaterial;
 
 pub(super) struct Kafka {
@@ -34,7 +35,27 @@ impl Kafka {
     }
 
     async fn connect(&self) -> Result<Vec<PartitionClient>, DeliverError> {
-        let told = |error: Error| DeliverError::again(error.to_string());
+        let client = Arc::new(self.client().await?);
+        let topics = client.list_topics().await.map_err(told)?;
+        let topic = topics.into_iter().find(|topic| topic.name == self.settings.topic);
+        let topic = topic.ok_or_else(|| DeliverError::again("there is no such topic"))?;
+        // All at once: one without a leader is asked for until its time is over.
+        let mut asked = JoinSet::new();
+        for partition in topic.partitions {
+            let (client, name) = (Arc::clone(&client), topic.name.clone());
+            asked.spawn(async move {
+                client.partition_client(name, partition, UnknownTopicHandling::Error).await
+            });
+        }
+        let mut partitions = Vec::new();
+        while let Some(asked) = asked.join_next().await {
+            // The others may have a leader.
+            partitions.extend(asked.ok().and_then(Result::ok));
+        }
+        Ok(partitions)
+    }
+
+    async fn client(&self) -> Result<Client, DeliverError> {
         let backoff = BackoffConfig {
             init_backoff: Duration::from_millis(50),
             max_backoff: Duration::from_secs(1),
@@ -52,23 +73,19 @@ impl Kafka {
         }
         if let (Some(user), Some(password)) = (&self.settings.user, &self.settings.password) {
             let credentials = Credentials::new(user.clone(), password.reveal().to_owned());
-            builder = builder.sasl_config(SaslConfig::Plain(credentials));
+            builder = builder.sasl_config(match self.settings.sasl {
+                Sasl::Plain => SaslConfig::Plain(credentials),
+                Sasl::ScramSha256 => SaslConfig::ScramSha256(credentials),
+                Sasl::ScramSha512 => SaslConfig::ScramSha512(credentials),
+            });
         }
-        let client = builder.build().await.map_err(told)?;
-        let topics = client.list_topics().await.map_err(told)?;
-        let topic = topics.into_iter().find(|topic| topic.name == self.settings.topic);
-        let topic = topic.ok_or_else(|| DeliverError::again("there is no such topic"))?;
-        let mut partitions = Vec::new();
-        for partition in topic.partitions {
-            let handling = UnknownTopicHandling::Error;
-            match client.partition_client(&topic.name, partition, handling).await {
-                Ok(client) => partitions.push(client),
-                // The others may have a leader.
-                Err(error) => tracing::debug!(partition, %error, "a partition cannot be had"),
-            }
-        }
-        Ok(partitions)
+        builder.build().await.map_err(told)
     }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "what `map_err` wants")]
+fn told(error: Error) -> DeliverError {
+    DeliverError::again(error.to_string())
 }
 
 #[async_trait]
@@ -80,7 +97,7 @@ impl Deliver for Kafka {
         }
         let count = self.partitions.len().max(1);
         let Some(partition) = self.partitions.get(self.next % count) else {
-            return Err(DeliverError::again("the topic has no partition"));
+            return Err(DeliverError::again("no partition of the topic has a leader"));
         };
         let records = batch.iter().map(kafka_record).collect();
         let produced =

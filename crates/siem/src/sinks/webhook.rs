@@ -23,13 +23,13 @@ pub(super) fn new(
     let mut headers = HeaderMap::new();
     for (name, value) in &settings.headers {
         if let Ok(name) = HeaderName::try_from(name) {
-            put(&mut headers, name, value);
+            put(&mut headers, name, value.reveal());
         }
     }
     let key = settings.hmac_key.as_ref();
     let key = key.map(|key| hmac::Key::new(hmac::HMAC_SHA256, key.reveal().as_bytes()));
     let webhook = Webhook { body: settings.body, is_json, key };
-    HttpSink::new(http(settings.url.clone()), headers, webhook)
+    HttpSink::new(http(settings.url.reveal().to_owned()), headers, webhook)
 }
 
 /// `<first key>+<count>`; where a damaged spool left a gap, several of them with commas between.

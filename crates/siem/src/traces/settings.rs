@@ -1,13 +1,14 @@
 //! `tracing:` as users write it.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tidegate_core::net::Network;
 use tidegate_core::units::{ByteSize, Percent, Span};
 use tidegate_core::{Secret, SettingsError};
+
+use crate::settings::ClientTls;
 
 /// Traces of requests (W3C Trace Context, OpenTelemetry). Present, every request belongs to a
 /// trace, and upstreams are told which; absent, `traceparent` passes as any other field.
@@ -63,14 +64,11 @@ pub struct OtlpSettings {
     /// Further fields of each call, such as `authorization`; values that are secret are written
     /// `${env:NAME}` or `${file:path}`. Default: none. A reload applies it.
     #[serde(default)]
+    #[schemars(with = "BTreeMap<String, String>")]
     pub headers: BTreeMap<Box<str>, Secret>,
-    /// Certificates of the authorities that the collector's own is checked against. Default: the
-    /// system's. A reload applies it.
-    pub ca: Option<PathBuf>,
-    /// Our certificate for the collector, with its chain. Default: none. A reload applies it.
-    pub cert: Option<PathBuf>,
-    /// The certificate's private key. A reload applies it.
-    pub key: Option<PathBuf>,
+    /// Whom to trust, and who we are. Default: the system's authorities, and nobody. A reload
+    /// applies it.
+    pub tls: Option<ClientTls>,
     /// Send without TLS to other machines than this one too. Default: false. A reload applies it.
     #[serde(default)]
     pub insecure_http: bool,

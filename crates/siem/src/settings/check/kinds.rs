@@ -1,126 +1,16 @@
-//! What can be wrong with sinks, each by itself and together.
+//! What can be wrong with each kind of sink.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
-use tidegate_core::notice::NoticeKind;
+use tidegate_core::Secret;
 use tidegate_core::units::ByteSize;
-use tidegate_core::{Reason, Secret, SettingsError};
 
-use super::{EventsSettings, FileSettings, KafkaSettings, Kind, SinkSettings, WebhookBody};
+use super::super::{FileSettings, KafkaSettings, Kind, SyslogSettings};
+use super::Errors;
 use crate::address::{self, Address};
 
-/// Notes what is wrong with the settings of all sinks, apart from the files that they name; paths
-/// begin with the sink's name.
-pub fn check(sinks: &BTreeMap<String, SinkSettings>, errors: &mut Vec<SettingsError>) {
-    let mut spools: BTreeMap<&Path, &str> = BTreeMap::new();
-    let mut files: BTreeMap<&Path, &str> = BTreeMap::new();
-    for (name, sink) in sinks {
-        let mut own = Errors::default();
-        sink.check(&mut own);
-        if let Some(spool) = &sink.spool
-            && let Some(other) = spools.insert(&spool.path, name)
-        {
-            own.add(&["spool", "path"], format!("`{other}` has the same folder"), "one for each");
-        }
-        if let Some(file) = &sink.file
-            && let Some(other) = files.insert(&file.path, name)
-        {
-            own.add(&["file", "path"], format!("`{other}` writes the same file"), "one for each");
-        }
-        errors.extend(own.0.into_iter().map(|error| error.under([name])));
-    }
-}
-
-#[derive(Default)]
-struct Errors(Vec<SettingsError>);
-
-impl Errors {
-    fn add(&mut self, path: &[&str], message: impl Into<String>, hint: &str) {
-        let error = SettingsError::new(path.iter().copied(), message);
-        self.0.push(if hint.is_empty() { error } else { error.with_hint(hint) });
-    }
-}
-
-impl SinkSettings {
-    fn check(&self, errors: &mut Errors) {
-        self.check_numbers(errors);
-        self.check_events(errors);
-        let kinds = self.kinds();
-        match &*kinds {
-            [] => errors.add(
-                &[],
-                "this sink goes nowhere",
-                "add one of `file`, `stdout`, `syslog`, `splunk_hec`, `elastic`, `loki`, `otlp`, \
-                 `webhook`, `kafka`, `nats`, `redis`",
-            ),
-            [kind] => {
-                kind.check(errors);
-                self.check_format(kind, errors);
-            }
-            [_, second, ..] => {
-                let hint = "write one sink for each: they may have the same filters";
-                errors.add(&[second.name()], "a sink goes to one receiver only", hint);
-            }
-        }
-    }
-
-    fn check_numbers(&self, errors: &mut Errors) {
-        if self.queue < ByteSize::kib(64) {
-            errors.add(&["queue"], "less than 64KiB leaves no room for a burst", "write 8MiB");
-        }
-        if self.retry.first.0.is_zero() || self.retry.first > self.retry.max {
-            errors.add(&["retry", "first"], "write from 1ms up to `max`", "write 500ms");
-        }
-        if self.batch.records == 0 {
-            errors.add(&["batch", "records"], "a batch has at least one record", "write 500");
-        }
-        if self.timeout.0.is_zero() {
-            errors.add(&["timeout"], "zero would let nothing through", "write 10s");
-        }
-        if let Some(spool) = &self.spool {
-            if spool.max < ByteSize::mib(1) {
-                errors.add(&["spool", "max"], "a spool has at least 1MiB", "write 1GiB");
-            }
-            if spool.path.exists() && !spool.path.is_dir() {
-                let message = format!("`{}` is no folder", spool.path.display());
-                errors.add(&["spool", "path"], message, "");
-            }
-        }
-    }
-
-    fn check_events(&self, errors: &mut Errors) {
-        let EventsSettings::Chosen(chosen) = &self.events else { return };
-        for (index, name) in chosen.reasons.iter().flatten().enumerate() {
-            if !Reason::ALL.iter().any(|reason| reason.code() == name) {
-                let path = ["events", "reasons", &index.to_string()];
-                errors.add(&path, format!("`{name}` is no reason"), "docs/reference/events.md");
-            }
-        }
-        for (index, name) in chosen.notices.iter().flatten().enumerate() {
-            if !NoticeKind::ALL.iter().any(|kind| kind.code() == name) {
-                let path = ["events", "notices", &index.to_string()];
-                let message = format!("`{name}` is no kind of notice");
-                errors.add(&path, message, "docs/reference/events.md");
-            }
-        }
-    }
-
-    fn check_format(&self, kind: &Kind, errors: &mut Errors) {
-        let needs_json = match kind {
-            Kind::Elastic(_) => true,
-            Kind::Webhook(webhook) => webhook.body == WebhookBody::Array,
-            _ => false,
-        };
-        if needs_json && !self.format.is_json() {
-            let message = format!("`{}` takes JSON only", kind.name());
-            errors.add(&["format"], message, "write `json`, `ecs` or `ocsf`");
-        }
-    }
-}
-
 impl Kind {
-    fn check(&self, errors: &mut Errors) {
+    pub(super) fn check(&self, errors: &mut Errors) {
         match self {
             Self::Elastic(elastic) => {
                 http(&elastic.url, elastic.insecure_http, "elastic", errors);
@@ -164,28 +54,29 @@ impl Kind {
             Self::Stdout => {}
             Self::Syslog(syslog) => syslog_address(syslog, errors),
             Self::Webhook(webhook) => {
-                http(&webhook.url, webhook.insecure_http, "webhook", errors);
+                http(webhook.url.reveal(), webhook.insecure_http, "webhook", errors);
                 headers(&webhook.headers, "webhook", errors);
             }
         }
-        self.check_files(errors);
+        self.check_tls(errors);
     }
 
-    /// Certificates of an address without TLS would be ignored.
-    fn check_files(&self, errors: &mut Errors) {
-        let url = match self {
-            Self::Elastic(elastic) => &elastic.url,
-            Self::Loki(loki) => &loki.url,
-            Self::Nats(nats) => &nats.url,
-            Self::Otlp(otlp) => &otlp.url,
-            Self::Redis(redis) => &redis.url,
-            Self::SplunkHec(splunk) => &splunk.url,
-            Self::Webhook(webhook) => &webhook.url,
-            Self::File(_) | Self::Kafka(_) | Self::Stdout | Self::Syslog(_) => return,
+    /// What says how TLS is spoken would be ignored at an address without it.
+    fn check_tls(&self, errors: &mut Errors) {
+        let (url, clear) = match self {
+            Self::Elastic(elastic) => (&*elastic.url, "http"),
+            Self::Loki(loki) => (&*loki.url, "http"),
+            Self::Nats(nats) => (&*nats.url, "nats"),
+            Self::Otlp(otlp) => (&*otlp.url, "http"),
+            Self::Redis(redis) => (&*redis.url, "redis"),
+            Self::SplunkHec(splunk) => (&*splunk.url, "http"),
+            Self::Syslog(syslog) => (&*syslog.address, "tcp"),
+            Self::Webhook(webhook) => (webhook.url.reveal(), "http"),
+            Self::File(_) | Self::Kafka(_) | Self::Stdout => return,
         };
-        let clear = ["http://", "nats://", "redis://"].iter().any(|scheme| url.starts_with(scheme));
-        if clear && self.tls_files().iter().any(Option::is_some) {
-            errors.add(&[self.name(), "url"], "certificates are of no use without TLS", "");
+        let scheme = url.split_once("://").map(|(scheme, _)| scheme);
+        if self.tls().is_some() && scheme.is_some_and(|found| found == clear || found == "udp") {
+            errors.add(&[self.name(), "tls"], "the address is one without TLS", "leave one out");
         }
     }
 }
@@ -207,6 +98,10 @@ fn check_kafka(kafka: &KafkaSettings, errors: &mut Errors) {
     let mut here = true;
     for (index, broker) in kafka.brokers.iter().enumerate() {
         match address::host_and_port(broker) {
+            Some((host, _port)) if kafka.tls.is_some() && host.contains(':') => {
+                let path = ["kafka", "brokers", &index.to_string()];
+                errors.add(&path, "TLS needs a name or an IPv4 address", "write host:9093");
+            }
             Some((host, _port)) => here &= address::is_here(host),
             None => {
                 let path = ["kafka", "brokers", &index.to_string()];
@@ -229,19 +124,14 @@ fn check_kafka(kafka: &KafkaSettings, errors: &mut Errors) {
 /// What is wrong with a password over a connection without TLS.
 const IN_CLEAR: &str = "what is sent without TLS can be read by others";
 
-fn syslog_address(syslog: &super::SyslogSettings, errors: &mut Errors) {
+fn syslog_address(syslog: &SyslogSettings, errors: &mut Errors) {
     let path = ["syslog", "address"];
     let schemes = ["udp", "tcp", "tls"];
     let hint = "write it as tls://siem.example.com:6514, tcp://… or udp://…";
     match Address::parse(&syslog.address, &schemes) {
         Err(message) => errors.add(&path, message, hint),
         Ok(address) if address.port.is_none() => errors.add(&path, "the port is missing", hint),
-        Ok(address) => {
-            let has_files = [&syslog.ca, &syslog.cert, &syslog.key].iter().any(|f| f.is_some());
-            if has_files && address.scheme != "tls" {
-                errors.add(&path, "certificates are of no use without TLS", "write tls://…");
-            }
-        }
+        Ok(_) => {}
     }
     let printable = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic());
     if !printable(&syslog.app) || syslog.app.len() > 48 {
@@ -299,12 +189,12 @@ fn pair(user: Option<&String>, password: Option<&Secret>, kind: &str, errors: &m
     }
 }
 
-fn headers(headers: &BTreeMap<String, String>, kind: &str, errors: &mut Errors) {
+fn headers(headers: &BTreeMap<String, Secret>, kind: &str, errors: &mut Errors) {
     for (name, value) in headers {
         let path = [kind, "headers", name];
         if http::HeaderName::try_from(name).is_err() {
             errors.add(&path, "this is no name of a field", "");
-        } else if http::HeaderValue::try_from(value).is_err() {
+        } else if http::HeaderValue::try_from(value.reveal()).is_err() {
             errors.add(&path, "this is no value of a field", "");
         }
     }
