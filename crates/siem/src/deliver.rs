@@ -55,6 +55,8 @@ pub struct DeliverError {
 pub enum Then {
     /// Send the same again, at the earliest after the time that the receiver names.
     Again(Option<Duration>),
+    /// Nothing: the protocol forbids to send the same again. The records are dropped.
+    GiveUp,
     /// Something in the batch is not acceptable: send its halves; a record that is refused alone
     /// is dropped.
     Split,
@@ -65,6 +67,12 @@ impl DeliverError {
     #[must_use]
     pub fn again(message: impl Into<String>) -> Self {
         Self { message: message.into(), then: Then::Again(None) }
+    }
+
+    /// A failure after which the protocol forbids to try again.
+    #[must_use]
+    pub fn give_up(message: impl Into<String>) -> Self {
+        Self { message: message.into(), then: Then::GiveUp }
     }
 
     /// A failure that is the records' own.

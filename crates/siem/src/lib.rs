@@ -14,6 +14,7 @@ mod deliver;
 pub mod formats;
 mod gate;
 mod http;
+mod otlp;
 mod pipe;
 mod queue;
 mod record;

@@ -53,6 +53,8 @@ pub struct Sinks {
     started: Mutex<u64>,
     /// Pipes that send what is left to them, under the name of their sink.
     leaving: Mutex<Vec<Leaving>>,
+    /// What pipes counted that have ended: a counter that went back would look like a restart.
+    ended: Mutex<Vec<SinkSample>>,
     notices: mpsc::Sender<Notice>,
 }
 
@@ -88,6 +90,7 @@ impl Sinks {
             running: ArcSwap::default(),
             started: Mutex::new(0),
             leaving: Mutex::default(),
+            ended: Mutex::default(),
             notices,
         };
         sinks.apply(set);
@@ -129,7 +132,7 @@ impl Sinks {
         }
         self.running.store(Arc::new(after));
         let gone = before.iter().filter(|old| !kept.contains(&old.compiled.name));
-        self.leaving.lock().retain(|leaving| !leaving.task.is_finished());
+        self.bury();
         for pipe in moved {
             let leaves = Arc::clone(&pipe);
             let task = tokio::spawn(async move { leaves.drain().await });
@@ -188,19 +191,30 @@ impl Sinks {
         self.running.load().iter().for_each(|sink| sink.pipe.reopen());
     }
 
-    /// How each sink is. Those that a reload took away are there until the next one.
+    /// Keeps only the counters of pipes that have ended.
+    fn bury(&self) {
+        let now = self.surroundings.clock.wall();
+        let mut ended = self.ended.lock();
+        self.leaving.lock().retain(|leaving| {
+            let is_running = !leaving.task.is_finished();
+            if !is_running {
+                add(&mut ended, leaving.pipe.sample(now).at_rest());
+            }
+            is_running
+        });
+    }
+
+    /// How each sink is. Those that a reload took away keep their counters.
     #[must_use]
     pub fn samples(&self) -> Vec<SinkSample> {
         let now = self.surroundings.clock.wall();
         let mut samples: Vec<_> =
             self.running.load().iter().map(|sink| sink.pipe.sample(now)).collect();
-        for leaving in self.leaving.lock().iter() {
-            let sample = leaving.pipe.sample(now);
-            match samples.iter_mut().find(|known| known.name == sample.name) {
-                Some(known) => known.add(&sample),
-                None => samples.push(sample),
-            }
-        }
+        self.bury();
+        let leaving = self.leaving.lock();
+        leaving.iter().for_each(|leaving| add(&mut samples, leaving.pipe.sample(now)));
+        drop(leaving);
+        self.ended.lock().iter().for_each(|sample| add(&mut samples, sample.clone()));
         samples
     }
 
@@ -221,6 +235,14 @@ impl Sinks {
             }
         };
         let (Ok(()) | Err(_)) = timeout(within + LAST_MOMENT, all).await;
+    }
+}
+
+/// Adds to what is counted under the same name.
+fn add(samples: &mut Vec<SinkSample>, sample: SinkSample) {
+    match samples.iter_mut().find(|known| known.name == sample.name) {
+        Some(known) => known.add(&sample),
+        None => samples.push(sample),
     }
 }
 

@@ -96,6 +96,19 @@ pub struct SinkSample {
 }
 
 impl SinkSample {
+    /// What stays when its pipe has ended: counters, and nothing that describes the present. What
+    /// is left in a spool waits for another process.
+    pub(crate) fn at_rest(self) -> Self {
+        Self {
+            waiting: 0,
+            queue_bytes: 0,
+            spool_bytes: None,
+            lag: Duration::ZERO,
+            failing: false,
+            ..self
+        }
+    }
+
     /// Adds what another pipe of the same sink counts.
     pub(crate) fn add(&mut self, other: &Self) {
         let counters = [

@@ -222,14 +222,16 @@ impl Sender {
         let why = delivered.why.as_deref().unwrap_or("no reason is given");
         let Part { records, failures } = part;
         let refused = delivered.refused.len();
-        if refused > 0 && refused == records.len() && failures + 1 < TRIES {
-            // All of a batch: that is hardly the records' fault.
+        if refused > 0 && refused == records.len() && !self.believes(refused, failures) {
             self.failed(why, None).await;
             parts.push_front(Part { records, failures: failures + 1 });
             return 0;
         }
         self.tell_refused(refused, why);
         if delivered.again.is_empty() {
+            if refused < records.len() {
+                self.refused_in_row = 0;
+            }
             self.succeeded();
             return refused;
         }
@@ -252,8 +254,13 @@ impl Sender {
         let Part { records, failures } = part;
         let alone = records.len() == 1;
         match error.then {
-            Then::Split if alone && (self.refused_in_row < SUSPICIOUS || failures + 1 >= TRIES) => {
-                self.refused_in_row = self.refused_in_row.saturating_add(1);
+            Then::GiveUp => {
+                let count = records.len();
+                self.failed(&error.message, None).await;
+                self.tell_refused(count, &error.message);
+                return count;
+            }
+            Then::Split if alone && self.believes(1, failures) => {
                 self.tell_refused(1, &error.message);
                 return 1;
             }
@@ -272,6 +279,17 @@ impl Sender {
             }
         }
         0
+    }
+
+    /// Whether a receiver that takes none of so many records is believed that they are at fault.
+    fn believes(&mut self, refused: usize, failures: u32) -> bool {
+        let refused = u32::try_from(refused).unwrap_or(u32::MAX);
+        let in_row = self.refused_in_row.saturating_add(refused);
+        let believed = in_row <= SUSPICIOUS || failures + 1 >= TRIES;
+        if believed {
+            self.refused_in_row = in_row;
+        }
+        believed
     }
 
     fn tell_refused(&self, count: usize, why: &str) {
@@ -296,7 +314,6 @@ impl Sender {
 
     fn succeeded(&mut self) {
         self.backoff.succeeded();
-        self.refused_in_row = 0;
         self.shared.works();
     }
 }

@@ -142,6 +142,29 @@ async fn items_are_sent_again_or_dropped_one_by_one() {
 }
 
 #[tokio::test]
+async fn what_must_not_be_repeated_is_sent_once() {
+    let mut rig = rig(None, |batch| match batch.first().map(|record| record.key.sequence) {
+        Some(1) => Err(DeliverError::give_up("401 no such token")),
+        _ => Ok(Delivered::all()),
+    });
+    rig.offer(20);
+    let sample = rig.finish().await;
+    assert_eq!(rig.sequences(), (11..=20).collect::<Vec<_>>());
+    assert_eq!((sample.sent, dropped(&sample, Dropped::Refused)), (10, 10));
+    assert_eq!((sample.failures, sample.failing), (1, false));
+    let kinds = [rig.notices.recv().await, rig.notices.recv().await].map(|n| n.unwrap().kind);
+    assert_eq!(kinds, [NoticeKind::SinkFailing, NoticeKind::SinkRecovered]);
+}
+
+#[tokio::test]
+async fn an_item_that_is_refused_alone_is_believed() {
+    let rig = rig(None, |_batch| Ok(Delivered { refused: vec![0], ..Delivered::default() }));
+    rig.offer(1);
+    let sample = rig.finish().await;
+    assert_eq!((sample.failures, dropped(&sample, Dropped::Refused)), (0, 1));
+}
+
+#[tokio::test]
 async fn a_full_queue_drops_and_counts() {
     let rig = rig(None, |_batch| Err(DeliverError::again("never")));
     rig.offer(100_000);

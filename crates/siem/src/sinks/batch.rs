@@ -54,6 +54,11 @@ pub(super) trait Preset: Send + Sync + 'static {
     fn is_about_records(&self, _answer: &HttpAnswer) -> bool {
         true
     }
+
+    /// Whether the same may be sent again after such an answer.
+    fn may_repeat(&self, _status: StatusCode) -> bool {
+        true
+    }
 }
 
 /// Sends batches by POST.
@@ -92,6 +97,9 @@ impl<P: Preset> Deliver for HttpSink<P> {
             return self.preset.accepted(batch, &answer);
         }
         let message = told(&answer);
+        if !self.preset.may_repeat(answer.status) {
+            return Err(DeliverError::give_up(message));
+        }
         let about_records = matches!(
             answer.status,
             StatusCode::BAD_REQUEST

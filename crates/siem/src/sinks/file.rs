@@ -3,16 +3,20 @@
 //! A file is rotated by us (`<path>.1` is the youngest of the old ones) or by others, who rename it
 //! and then have it reopened. What could be written of a batch only in part is taken back, so that
 //! no line is torn.
+//!
+//! Two processes may write one file, which they do while a hand-over lasts: each batch is written,
+//! and the file rotated, under a lock on the open file.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
+use rustix::fs::{FlockOperation, flock};
 use tokio::task::spawn_blocking;
 
 use crate::deliver::{Deliver, DeliverError, Delivered};
@@ -84,25 +88,45 @@ impl Output {
             Target::File { path, rotate } => (path, rotate),
         };
         let mut file = match self.open.take() {
-            Some(file) => file,
-            None => open(path)?,
+            Some(file) => locked(file)?,
+            None => locked(open(path)?)?,
         };
-        let mut len = file.metadata()?.len();
-        if let Some(rotate) = rotate
-            && len > 0
-            && len + lines.len() as u64 > rotate.size.0
-        {
-            shift(path, rotate.keep)?;
-            file = open(path)?;
-            len = 0;
+        if let Some(rotate) = rotate {
+            while !is_at(&file, path)? {
+                // Another process has rotated it.
+                file = locked(open(path)?)?;
+            }
+            let len = file.metadata()?.len();
+            if len > 0 && len + lines.len() as u64 > rotate.size.0 {
+                shift(path, rotate.keep)?;
+                file = locked(open(path)?)?;
+            }
         }
+        let len = file.metadata()?.len();
         if let Err(error) = file.write_all(lines) {
             // If that fails too, there is half a line before the next batch.
             drop(file.set_len(len));
             return Err(error);
         }
+        flock(&file, FlockOperation::Unlock)?;
         self.open = Some(file);
         Ok(())
+    }
+}
+
+/// The file, once no other process writes it. Closing it gives it back.
+fn locked(file: File) -> io::Result<File> {
+    flock(&file, FlockOperation::LockExclusive)?;
+    Ok(file)
+}
+
+/// Whether the file is still the one at the path.
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let own = file.metadata()?;
+    match fs::metadata(path) {
+        Ok(other) => Ok((own.dev(), own.ino()) == (other.dev(), other.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -155,6 +179,34 @@ mod tests {
         assert_eq!(text("events.1"), "line number 4\nline number 5\n");
         assert_eq!(text("events.2"), "line number 2\nline number 3\n");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
+    }
+
+    #[test]
+    fn two_that_write_one_file_rotate_it_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events");
+        let rotate = RotateSettings { size: ByteSize(4000), keep: 1000 };
+        // Each line has ten bytes: 400 fill a file.
+        let writes = |name: char| {
+            let mut output = output(&path, Some(rotate.clone()));
+            move || {
+                for number in 0..4000 {
+                    output.write(format!("{name} {number:07}\n").as_bytes()).unwrap();
+                }
+            }
+        };
+        let threads = ['a', 'b'].map(|name| std::thread::spawn(writes(name)));
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        let mut lines = Vec::new();
+        let files = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+        for file in files {
+            let text = fs::read_to_string(&file).unwrap();
+            assert_eq!(text.len(), 4000, "{} is full", file.display());
+            lines.extend(text.lines().map(str::to_owned));
+        }
+        lines.sort();
+        let expected = ['a', 'b'].map(|name| (0..4000).map(move |n| format!("{name} {n:07}")));
+        assert_eq!(lines, expected.into_iter().flatten().collect::<Vec<_>>());
     }
 
     #[test]

@@ -16,6 +16,7 @@ use super::batch::{Http, HttpSink, Preset, put};
 use crate::deliver::{DeliverError, Delivered};
 use crate::formats::Node;
 use crate::http::HttpAnswer;
+use crate::otlp;
 use crate::record::Record;
 use crate::settings::OtlpSettings;
 
@@ -32,7 +33,7 @@ pub(super) fn new(
     let mut headers = HeaderMap::new();
     for (name, value) in &settings.headers {
         if let Ok(name) = HeaderName::try_from(name) {
-            put(&mut headers, name, value);
+            put(&mut headers, name, value.reveal());
         }
     }
     let resource = Resource {
@@ -77,12 +78,15 @@ impl Preset for Otlp {
         let Some(partial) = answer.partial_success else { return Ok(Delivered::all()) };
         // Which ones it does not say, and the specification forbids to send them again.
         let refused = usize::try_from(partial.rejected_log_records).unwrap_or(0).min(batch.len());
+        if refused == batch.len() {
+            return Err(DeliverError::give_up(partial.error_message));
+        }
         let why = (refused > 0).then_some(partial.error_message);
         Ok(Delivered { refused: (0..refused).collect(), why, ..Delivered::default() })
     }
 
-    fn is_about_records(&self, answer: &HttpAnswer) -> bool {
-        answer.status != StatusCode::UNPROCESSABLE_ENTITY
+    fn may_repeat(&self, status: StatusCode) -> bool {
+        otlp::may_repeat(status)
     }
 }
 
@@ -117,4 +121,44 @@ fn text(key: &str, text: &str) -> KeyValue {
 
 fn value(text: &str) -> AnyValue {
     AnyValue { value: Some(Value::StringValue(text.to_owned())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsPartialSuccess;
+
+    use super::*;
+    use crate::deliver::Then;
+    use crate::record::{Key, REQUEST};
+
+    fn answered(rejected: i64) -> Result<Delivered, DeliverError> {
+        let record = Record {
+            key: Key { origin: 1, sequence: 1 },
+            time: UNIX_EPOCH,
+            severity: Severity::Low,
+            kind: REQUEST,
+            body: bytes::Bytes::new(),
+        };
+        let partial = ExportLogsPartialSuccess {
+            rejected_log_records: rejected,
+            error_message: "too old".to_owned(),
+        };
+        let answer = ExportLogsServiceResponse { partial_success: Some(partial) };
+        let answer = HttpAnswer {
+            status: StatusCode::OK,
+            headers: HeaderMap::new(),
+            body: answer.encode_to_vec().into(),
+        };
+        let otlp = Otlp { resource: Resource::default(), version: String::new() };
+        otlp.accepted(&[record.clone(), record], &answer)
+    }
+
+    #[test]
+    fn what_a_collector_rejects_is_not_sent_again() {
+        assert_eq!(answered(0), Ok(Delivered::all()));
+        let one = answered(1).unwrap();
+        assert_eq!((one.refused, one.again, one.why), (vec![0], vec![], Some("too old".into())));
+        assert_eq!(answered(2).unwrap_err().then, Then::GiveUp);
+        assert_eq!(answered(99).unwrap_err().then, Then::GiveUp);
+    }
 }

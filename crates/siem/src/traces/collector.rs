@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use tidegate_core::SettingsError;
 
 use super::batch;
 use super::settings::OtlpSettings;
 use crate::http::{HttpAnswer, HttpCall, HttpClient};
+use crate::otlp;
 use crate::tls::TlsMaterial;
 
 /// An answer says little.
@@ -53,10 +54,10 @@ impl Target {
         }
         let protobuf = HeaderValue::from_static("application/x-protobuf");
         headers.insert(header::CONTENT_TYPE, protobuf);
-        let (ca, cert, key) = (&settings.ca, &settings.cert, &settings.key);
-        let material = TlsMaterial::load(ca.as_ref(), cert.as_ref(), key.as_ref(), &mut errors);
-        let own = ca.is_some() || cert.is_some();
-        let tls = own.then(|| Arc::new(material));
+        let mut own = Vec::new();
+        let material = TlsMaterial::load(settings.tls.as_ref(), &mut own);
+        errors.extend(own.into_iter().map(|error| error.under(["tls"])));
+        let tls = settings.tls.as_ref().map(|_| Arc::new(material));
         let (url, timeout) = (Arc::from(&*settings.url), settings.timeout.0);
         if errors.is_empty() { Ok(Self { url, headers, tls, timeout }) } else { Err(errors) }
     }
@@ -79,7 +80,7 @@ impl Target {
     }
 }
 
-/// What an answer means (OTLP 1.x, "Failures" over HTTP).
+/// What an answer means.
 fn verdict(answer: &HttpAnswer) -> Sent {
     let why = || format!("the collector answers {}", answer.status);
     match answer.status {
@@ -87,11 +88,7 @@ fn verdict(answer: &HttpAnswer) -> Sent {
             Some((rejected, why)) => Sent::Taken { rejected, why: Some(why) },
             None => Sent::Taken { rejected: 0, why: None },
         },
-        StatusCode::TOO_MANY_REQUESTS
-        | StatusCode::REQUEST_TIMEOUT
-        | StatusCode::BAD_GATEWAY
-        | StatusCode::SERVICE_UNAVAILABLE
-        | StatusCode::GATEWAY_TIMEOUT => {
+        status if otlp::may_repeat(status) => {
             Sent::Later { after: retry_after(&answer.headers), why: why() }
         }
         _ => Sent::Refused { why: why() },
@@ -126,6 +123,7 @@ fn check_url(url: &str, insecure: bool) -> Result<(), (String, &'static str)> {
 
 #[cfg(test)]
 mod tests {
+    use http::StatusCode;
     use prost::Message;
 
     use super::*;
@@ -168,7 +166,8 @@ mod tests {
         let later = answered(503, &[("retry-after", "7")], vec![]);
         assert!(matches!(later, Sent::Later { after: Some(after), .. } if after.as_secs() == 7));
         assert!(matches!(answered(429, &[], vec![]), Sent::Later { after: None, .. }));
-        assert!(matches!(answered(400, &[], vec![]), Sent::Refused { .. }));
-        assert!(matches!(answered(302, &[], vec![]), Sent::Refused { .. }));
+        for status in [400, 401, 408, 500, 302] {
+            assert!(matches!(answered(status, &[], vec![]), Sent::Refused { .. }), "{status}");
+        }
     }
 }

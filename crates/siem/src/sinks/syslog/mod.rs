@@ -2,21 +2,23 @@
 //! counting (RFC 6587 §3.4.1, RFC 5425).
 //!
 //! Syslog has no acknowledgement. Over TCP and TLS a batch counts as taken when the connection
-//! stayed open for a moment after it; if it breaks before, the batch is sent again.
+//! stayed open for a moment after it; if it breaks before, the batch is sent again. UDP promises
+//! nothing, but is sent no faster than a receiver can read.
 
-use std::fmt::Write as _;
+mod message;
+
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use rustls::pki_types::ServerName;
-use tidegate_core::notice::Severity;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket, lookup_host};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsConnector;
 
+use self::message::Header;
 use crate::address::Address;
 use crate::deliver::{Deliver, DeliverError, Delivered};
 use crate::formats::Node;
@@ -31,25 +33,31 @@ const CONFIRM: Duration = Duration::from_millis(250);
 /// get the same again.
 const LONGEST: usize = 64 << 10;
 
+/// A receiver keeps what it has not read yet in a buffer that holds a hundred messages or so, and
+/// what comes beyond that is lost without a word: after so many datagrams comes a pause.
+const BURST: usize = 32;
+
+/// The pause, which is the shortest there is.
+const BREATH: Duration = Duration::from_millis(1);
+
+/// A name is looked up again for UDP after so long; the others do so with each connection.
+const KNOWN_FOR: Duration = Duration::from_secs(60);
+
 /// The port that is usual.
 const PORT: u16 = 514;
 
-/// The name of our structured data: 32473 is the number that RFC 5612 keeps for documents.
-const DATA: &str = "tidegate@32473";
-
 pub(super) struct Syslog {
     address: String,
-    facility: u8,
-    app: String,
-    host: String,
-    pid: u32,
+    header: Header,
     max_datagram: usize,
     tls: Arc<TlsMaterial>,
     connection: Option<Connection>,
+    /// Which of a name's addresses is tried next over UDP, where connecting tells nothing.
+    turn: usize,
 }
 
 enum Connection {
-    Udp(UdpSocket),
+    Udp(UdpSocket, Instant),
     Stream(Box<dyn Stream>),
 }
 
@@ -61,13 +69,11 @@ impl Syslog {
     pub(super) fn new(settings: &SyslogSettings, node: &Node, tls: &Arc<TlsMaterial>) -> Self {
         Self {
             address: settings.address.clone(),
-            facility: settings.facility.number(),
-            app: settings.app.clone(),
-            host: settings.host.clone().unwrap_or_else(|| printable(&node.host)),
-            pid: node.pid,
+            header: Header::new(settings, node),
             max_datagram: usize::try_from(settings.max_datagram.0).unwrap_or(usize::MAX),
             tls: Arc::clone(tls),
             connection: None,
+            turn: 0,
         }
     }
 
@@ -76,12 +82,13 @@ impl Syslog {
         let address = address.map_err(io::Error::other)?;
         let target = address.target(PORT);
         if address.scheme == "udp" {
-            let mut found = lookup_host(&target).await?;
-            let found = found.next().ok_or_else(|| io::Error::other("the host has no address"))?;
+            let found: Vec<_> = lookup_host(&target).await?.collect();
+            let found = found.get(self.turn % found.len().max(1));
+            let found = found.ok_or_else(|| io::Error::other("the host has no address"))?;
             let any = if found.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
             let socket = UdpSocket::bind(any).await?;
             socket.connect(found).await?;
-            return Ok(Connection::Udp(socket));
+            return Ok(Connection::Udp(socket, Instant::now()));
         }
         let stream = TcpStream::connect(&target).await?;
         stream.set_nodelay(true)?;
@@ -102,10 +109,13 @@ impl Syslog {
     ) -> Result<(), (usize, io::Error)> {
         let mut text = String::new();
         match connection {
-            Connection::Udp(socket) => {
+            Connection::Udp(socket, _) => {
                 for (sent, record) in batch.iter().enumerate() {
+                    if sent % BURST == BURST - 1 {
+                        sleep(BREATH).await;
+                    }
                     text.clear();
-                    self.write(&mut text, record);
+                    self.header.write(&mut text, record);
                     let bytes = cut(&text, self.max_datagram).as_bytes();
                     socket.send(bytes).await.map_err(|error| (sent, error))?;
                 }
@@ -115,7 +125,7 @@ impl Syslog {
                 let mut frames = Vec::new();
                 for record in batch {
                     text.clear();
-                    self.write(&mut text, record);
+                    self.header.write(&mut text, record);
                     let text = cut(&text, LONGEST);
                     frames.extend_from_slice(format!("{} ", text.len()).as_bytes());
                     frames.extend_from_slice(text.as_bytes());
@@ -126,20 +136,6 @@ impl Syslog {
                 stays_open(stream, CONFIRM).await.map_err(none)
             }
         }
-    }
-
-    /// Appends one message, without a byte order mark: receivers keep it as part of the text.
-    fn write(&self, out: &mut String, record: &Record) {
-        let priority = u32::from(self.facility) * 8 + level(record.severity);
-        let (host, app, pid, kind) = (&self.host, &self.app, self.pid, record.kind);
-        // Writing to a string does not fail.
-        let (Ok(()) | Err(_)) = write!(out, "<{priority}>1 ");
-        write_time(out, record.time);
-        let (Ok(()) | Err(_)) = write!(out, " {host} {app} {pid} {kind} [{DATA}");
-        write_param(out, "key", &record.key.to_string());
-        write_param(out, "severity", record.severity.name());
-        out.push_str("] ");
-        out.push_str(&String::from_utf8_lossy(&record.body));
     }
 }
 
@@ -155,10 +151,16 @@ impl Deliver for Syslog {
                     Err(_closed) => self.connect().await.map_err(told)?,
                 }
             }
-            Some(connection) => connection,
-            None => self.connect().await.map_err(told)?,
+            Some(Connection::Udp(socket, since)) if since.elapsed() < KNOWN_FOR => {
+                Connection::Udp(socket, since)
+            }
+            _ => self.connect().await.map_err(told)?,
         };
-        match self.send(&mut connection, batch).await {
+        let sent = self.send(&mut connection, batch).await;
+        if sent.is_err() {
+            self.turn = self.turn.wrapping_add(1);
+        }
+        match sent {
             Ok(()) => {
                 self.connection = Some(connection);
                 Ok(Delivered::all())
@@ -185,48 +187,6 @@ async fn stays_open(stream: &mut Box<dyn Stream>, time: Duration) -> io::Result<
     closed.await.unwrap_or(Ok(()))
 }
 
-/// The level of a severity (RFC 5424 §6.2.1).
-fn level(severity: Severity) -> u32 {
-    match severity {
-        Severity::Informational => 6,
-        Severity::Low => 5,
-        Severity::Medium => 4,
-        Severity::High => 3,
-        Severity::Critical => 2,
-    }
-}
-
-/// Microseconds, in UTC (§6.2.3).
-fn write_time(out: &mut String, time: SystemTime) {
-    match jiff::Timestamp::try_from(time) {
-        Ok(time) => {
-            let (Ok(()) | Err(_)) = write!(out, "{time:.6}");
-        }
-        Err(_beyond) => out.push('-'),
-    }
-}
-
-/// A parameter of structured data: three characters are escaped (§6.3.3), control characters have
-/// no place there.
-fn write_param(out: &mut String, name: &str, value: &str) {
-    out.push(' ');
-    out.push_str(name);
-    out.push_str("=\"");
-    for c in value.chars() {
-        if matches!(c, '"' | '\\' | ']') {
-            out.push('\\');
-        }
-        out.push(if c.is_control() { '?' } else { c });
-    }
-    out.push('"');
-}
-
-/// A host's name as the header may have it.
-fn printable(host: &str) -> String {
-    let name: String = host.chars().filter(char::is_ascii_graphic).take(255).collect();
-    if name.is_empty() { "-".to_owned() } else { name }
-}
-
 /// At most so many bytes, and whole characters. Half an event tells more than none.
 fn cut(text: &str, most: usize) -> &str {
     let end = (0..=most.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
@@ -235,42 +195,7 @@ fn cut(text: &str, most: usize) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
-    use crate::record::{Key, REQUEST};
-
-    fn syslog() -> Syslog {
-        let settings = serde_json::from_str(r#"{"address": "udp://127.0.0.1:514"}"#).unwrap();
-        let node = Node { host: "edge 1".into(), version: "1".into(), pid: 7 };
-        Syslog::new(&settings, &node, &Arc::new(TlsMaterial::default()))
-    }
-
-    #[test]
-    fn a_message_has_the_form_of_rfc_5424_section_6() {
-        let record = Record {
-            key: Key { origin: 0xab, sequence: 12 },
-            time: SystemTime::UNIX_EPOCH + Duration::from_micros(1_700_000_000_000_250),
-            severity: Severity::High,
-            kind: REQUEST,
-            body: Bytes::from_static("{\"path\":\"/\u{e9}\"}".as_bytes()),
-        };
-        let mut text = String::new();
-        syslog().write(&mut text, &record);
-        assert_eq!(
-            text,
-            "<163>1 2023-11-14T22:13:20.000250Z edge1 tidegate 7 request \
-             [tidegate@32473 key=\"00000000000000ab-12\" severity=\"high\"] {\"path\":\"/\u{e9}\"}"
-        );
-        assert!(!text.contains('\u{feff}'));
-    }
-
-    #[test]
-    fn structured_data_escapes_what_section_6_3_3_names() {
-        let mut out = String::new();
-        write_param(&mut out, "x", "a\"b\\c]d\ne");
-        assert_eq!(out, " x=\"a\\\"b\\\\c\\]d?e\"");
-    }
 
     #[test]
     fn a_long_datagram_is_cut_between_characters() {
