@@ -1,6 +1,7 @@
 //! Calls that the gateway makes on its own account: for keys, about tokens, to policy services, to
 //! sinks. Bounded in time and size; redirects are not followed.
 
+use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, Uri, header};
+use parking_lot::Mutex;
 use pingora_core::connectors::http::Connector;
 use pingora_core::protocols::ALPN;
 use pingora_core::protocols::http::client::HttpSession;
@@ -31,6 +33,8 @@ const IDLE: Duration = Duration::from_secs(60);
 pub(crate) struct Outbound {
     connector: Connector,
     resolver: OnceCell<Resolver>,
+    /// The address of each name that answered last: it is tried first.
+    good: Mutex<HashMap<String, IpAddr>>,
 }
 
 /// The authorities that a server's certificate is checked against; the system's if there are none.
@@ -101,6 +105,26 @@ pub(crate) enum CallError {
     TooLarge(usize),
     #[error("the answer has no header")]
     Headless,
+    #[error("none of its addresses can be connected to: {0}")]
+    Unreachable(String),
+}
+
+/// How far an attempt came that failed.
+enum Reached {
+    /// There is no connection.
+    Nothing,
+    /// A kept connection failed, which may have been closed meanwhile.
+    Stale,
+    /// The server may have seen the call.
+    Server,
+}
+
+/// Where a call goes.
+struct Target {
+    uri: Uri,
+    tls: bool,
+    host: String,
+    port: u16,
 }
 
 impl Trust {
@@ -156,70 +180,104 @@ impl<'c> Call<'c> {
 
 impl Outbound {
     pub(crate) fn new() -> Self {
-        Self { connector: Connector::new(None), resolver: OnceCell::new() }
+        let (resolver, good) = (OnceCell::new(), Mutex::default());
+        Self { connector: Connector::new(None), resolver, good }
     }
 
-    /// Makes a call. A kept connection that turns out to be closed is replaced once.
+    /// Makes a call, at the first of the host's addresses that can be connected to. A kept
+    /// connection that turns out to be closed is replaced once.
     ///
     /// # Errors
     /// There is no whole answer, in time and within the size.
     pub(crate) async fn call(&self, call: &Call<'_>) -> Result<Answer, CallError> {
         let answered = timeout(call.timeout, async {
-            let (target, peer) = self.peer(call).await?;
-            match Box::pin(self.attempt(call, &target, &peer)).await {
-                Err((true, _stale)) => {
-                    Box::pin(self.attempt(call, &target, &peer)).await.map_err(|(_, error)| error)
+            let target = Target::parse(call.url)?;
+            let addresses = self.addresses(&target).await?;
+            // One that swallows everything leaves time for the others.
+            let patience = call.timeout / u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
+            let mut errors = Vec::new();
+            for address in &addresses {
+                let peer = target.peer(*address, call, patience);
+                let mut attempted = Box::pin(self.attempt(call, &target.uri, &peer)).await;
+                if let Err((Reached::Stale, _)) = attempted {
+                    attempted = Box::pin(self.attempt(call, &target.uri, &peer)).await;
                 }
-                other => other.map_err(|(_, error)| error),
+                match attempted {
+                    Err((Reached::Nothing, error)) if addresses.len() > 1 => {
+                        errors.push(format!("{address}: {error}"));
+                    }
+                    Err((_, error)) => return Err(error),
+                    Ok(answer) => {
+                        if addresses.len() > 1 {
+                            self.good.lock().insert(target.host, *address);
+                        }
+                        return Ok(answer);
+                    }
+                }
             }
+            Err(CallError::Unreachable(errors.join("; ")))
         });
         answered.await.map_err(|_elapsed| CallError::TimedOut)?
     }
 
-    /// One attempt; an error says whether it may be due to a kept connection.
     async fn attempt(
         &self,
         call: &Call<'_>,
-        target: &Uri,
+        uri: &Uri,
         peer: &HttpPeer,
-    ) -> Result<Answer, (bool, CallError)> {
-        let (mut session, reused) =
-            self.connector.get_http_session(peer).await.map_err(|error| (false, error.into()))?;
-        send(&mut session, call, target).await.map_err(|error| (reused, error))?;
-        let answer = read(&mut session, call.max_body).await.map_err(|error| (false, error))?;
+    ) -> Result<Answer, (Reached, CallError)> {
+        let session = self.connector.get_http_session(peer).await;
+        let (mut session, reused) = session.map_err(|error| (Reached::Nothing, error.into()))?;
+        let reached = if reused { Reached::Stale } else { Reached::Server };
+        send(&mut session, call, uri).await.map_err(|error| (reached, error))?;
+        let answer = read(&mut session, call.max_body).await;
+        let answer = answer.map_err(|error| (Reached::Server, error))?;
         self.connector.release_http_session(session, peer, Some(IDLE)).await;
         Ok(answer)
     }
 
-    async fn peer(&self, call: &Call<'_>) -> Result<(Uri, HttpPeer), CallError> {
-        let wrong = || CallError::Address(call.url.to_owned());
-        let target: Uri = call.url.parse().map_err(|_error| wrong())?;
-        let tls = target.scheme_str() == Some("https");
-        let host = target.host().ok_or_else(wrong)?.trim_matches(['[', ']']).to_owned();
-        let port = target.port_u16().unwrap_or(if tls { 443 } else { 80 });
-        let address = match host.parse::<IpAddr>() {
-            Ok(address) => address,
-            Err(_name) => self.resolve(&host).await?,
-        };
-        let mut peer = HttpPeer::new(SocketAddr::new(address, port), tls, host);
-        peer.options.alpn = ALPN::H1;
-        peer.options.ca.clone_from(&call.trust.ca);
-        peer.client_cert_key.clone_from(&call.trust.identity);
-        peer.options.connection_timeout = Some(call.timeout);
-        peer.options.total_connection_timeout = Some(call.timeout);
-        peer.options.read_timeout = Some(call.timeout);
-        peer.options.write_timeout = Some(call.timeout);
-        peer.group_key = call.trust.group;
-        Ok((target, peer))
-    }
-
-    async fn resolve(&self, host: &str) -> Result<IpAddr, CallError> {
+    /// All addresses of the host, the one that answered last first.
+    async fn addresses(&self, target: &Target) -> Result<Vec<IpAddr>, CallError> {
+        if let Ok(address) = target.host.parse() {
+            return Ok(vec![address]);
+        }
         let set_up = || async { system_resolver() };
         let told = |error| CallError::Resolve(Box::new(error));
         let resolver = self.resolver.get_or_try_init(set_up).await.map_err(told)?;
-        let found = resolver.lookup_ip(host).await.map_err(told)?;
-        let mut addresses = found.iter();
-        addresses.next().ok_or_else(|| CallError::Resolve("no address".into()))
+        let found = resolver.lookup_ip(&*target.host).await.map_err(told)?;
+        let mut addresses: Vec<IpAddr> = found.iter().collect();
+        if let Some(good) = self.good.lock().get(&target.host) {
+            addresses.sort_by_key(|address| address != good);
+        }
+        if addresses.is_empty() {
+            return Err(CallError::Resolve("no address".into()));
+        }
+        Ok(addresses)
+    }
+}
+
+impl Target {
+    fn parse(url: &str) -> Result<Self, CallError> {
+        let wrong = || CallError::Address(url.to_owned());
+        let uri: Uri = url.parse().map_err(|_error| wrong())?;
+        let tls = uri.scheme_str() == Some("https");
+        let host = uri.host().ok_or_else(wrong)?.trim_matches(['[', ']']).to_owned();
+        let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
+        Ok(Self { uri, tls, host, port })
+    }
+
+    fn peer(&self, address: IpAddr, call: &Call<'_>, patience: Duration) -> HttpPeer {
+        let address = SocketAddr::new(address, self.port);
+        let mut peer = HttpPeer::new(address, self.tls, self.host.clone());
+        peer.options.alpn = ALPN::H1;
+        peer.options.ca.clone_from(&call.trust.ca);
+        peer.client_cert_key.clone_from(&call.trust.identity);
+        peer.options.connection_timeout = Some(patience);
+        peer.options.total_connection_timeout = Some(patience);
+        peer.options.read_timeout = Some(call.timeout);
+        peer.options.write_timeout = Some(call.timeout);
+        peer.group_key = call.trust.group;
+        peer
     }
 }
 
