@@ -74,16 +74,26 @@ fn downstream(kind: &ErrorType) -> Reason {
 /// The error in a few words: what did not work, and why if that is known. Pingora's own text names
 /// sources, peers and types that nobody who reads a log has asked for.
 pub(crate) fn told(error: &Error) -> String {
-    let cause = error.root_cause();
-    let (kind, why) = match cause.downcast_ref::<Error>() {
-        Some(own) if is_connect(&own.etype) => (&own.etype, None),
-        Some(own) => (&own.etype, own.context.as_ref().map(|context| context.as_str().to_owned())),
-        None => (error.root_etype(), Some(cause.to_string())),
+    let innermost = innermost(error);
+    let context = || innermost.context.as_ref().map(|context| context.as_str().to_owned());
+    let why = match &innermost.cause {
+        Some(cause) if !cause.to_string().starts_with(OWN_PORT) => Some(cause.to_string()),
+        _ if is_connect(&innermost.etype) => None,
+        _ => context(),
     };
+    let kind = &innermost.etype;
     match why {
         Some(why) => format!("{}: {why}", words(kind)),
         None => words(kind).to_owned(),
     }
+}
+
+/// What the connector attaches as the cause of a failure without one: the port it came from.
+const OWN_PORT: &str = "local address";
+
+fn innermost(error: &Error) -> &Error {
+    let inner = error.cause.as_ref().and_then(|cause| cause.downcast_ref::<Box<Error>>());
+    inner.map_or(error, |inner| innermost(inner))
 }
 
 fn words(kind: &ErrorType) -> &str {
@@ -121,6 +131,9 @@ mod tests {
         let broken = Error::explain(ErrorType::InvalidHTTPHeader, "while parsing");
         assert_eq!(told(&broken), "not a valid HTTP head: while parsing");
         assert_eq!(told(&Error::new(ErrorType::ReadTimedout)), "nothing came in time");
+        let port = std::io::Error::other("local address 127.0.0.1:9");
+        let stranger = Error::because(ErrorType::TLSHandshakeFailure, "a stranger", port);
+        assert_eq!(told(&stranger), "the TLS handshake failed: a stranger");
     }
 
     #[track_caller]

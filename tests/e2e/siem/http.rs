@@ -13,34 +13,109 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use parking_lot::Mutex;
 use prost::Message as _;
 use serde_json::{Value, json};
+use tidegate_testkit::gateway::Builder;
 use tidegate_testkit::origin::Received;
-use tidegate_testkit::{Origin, Reply};
+use tidegate_testkit::tls::Leaf;
+use tidegate_testkit::{Ca, Nginx, Origin, Reply, needs, wait};
 
-use super::{Inbox, REQUESTS, assert_complete, gateway, origin, settle, under_load};
+use super::{
+    Inbox, REQUESTS, SECRET, assert_complete, count, gateway, identity, origin, send, settle,
+    under_load,
+};
+
+/// How a receiver is spoken to.
+#[derive(Clone, Copy, PartialEq)]
+enum Over {
+    Http,
+    /// TLS that nginx ends, which wants a certificate of ours.
+    Https,
+}
 
 /// Sends under a receiver that works, that is gone, and that is back.
 #[track_caller]
-fn check(kind: &str, receiver: impl Fn(&Received, &Inbox) -> Reply + Send + Sync + 'static) {
+fn check(
+    over: Over,
+    kind: &str,
+    receiver: impl Fn(&Received, &Inbox) -> Reply + Send + Sync + 'static,
+) {
     let (inbox, receiver) = (Inbox::default(), Arc::new(receiver));
     let script = || {
         let (inbox, receiver) = (inbox.clone(), Arc::clone(&receiver));
         move |request: &Received| receiver(request, &inbox)
     };
     let running = Origin::script(script());
-    let (address, upstream) = (running.address(), origin());
-    let gateway =
-        gateway(&upstream, kind).set("receiver", address).env("TOKEN", "s3cret-token").start();
-    let mut again = None;
-    under_load(&gateway, |reach| {
-        reach(300);
-        drop(running);
-        reach(600);
-        again = Some(Origin::on(address, script()));
-    });
-    settle(&gateway, REQUESTS);
+    let upstream = origin();
+    let gateway = gateway(&upstream, kind).env("TOKEN", SECRET).env("TIDEGATE_LOG", "trace");
+    let gateway = match over {
+        Over::Http => {
+            let address = running.address();
+            let gateway = gateway.set("receiver", format!("http://{address}")).set("tls", "");
+            let (gateway, mut again) = (gateway.start(), None);
+            under_load(&gateway, |reach| {
+                reach(300);
+                drop(running);
+                reach(600);
+                again = Some(Origin::on(address, script()));
+            });
+            settle(&gateway, REQUESTS);
+            gateway
+        }
+        Over::Https => {
+            let (ca, us) = (Ca::new("receivers"), Ca::new("ours"));
+            let mut front = front(&ca, &us, &running);
+            let gateway = trusting(gateway, &ca, &us.client("edge"), &front).start();
+            under_load(&gateway, |reach| {
+                reach(300);
+                front.kill();
+                reach(600);
+                front.restart();
+            });
+            settle(&gateway, REQUESTS);
+            gateway
+        }
+    };
     assert_complete(&gateway, &inbox.all(), REQUESTS);
-    assert!(!gateway.stderr().contains("s3cret-token"));
-    drop(again);
+    assert!(gateway.stderr().contains("DEBUG"), "everything is logged");
+    assert!(!gateway.stderr().contains(SECRET), "a secret is logged");
+}
+
+/// nginx that speaks TLS before a receiver, to those whom `clients` vouches for.
+fn front(ca: &Ca, clients: &Ca, receiver: &Origin) -> Nginx {
+    let leaf = ca.server(&["localhost"]);
+    let server = format!(
+        "ssl_certificate cert.pem; ssl_certificate_key key.pem; ssl_client_certificate clients.pem;
+         ssl_verify_client on; client_max_body_size 0;
+         location / {{ proxy_pass http://{}; proxy_set_header Host $http_host; }}",
+        receiver.address()
+    );
+    let files =
+        [("cert.pem", &*leaf.cert), ("key.pem", &*leaf.key), ("clients.pem", clients.pem())];
+    Nginx::listening("ssl", &server, &files)
+}
+
+/// The settings `receiver` and `tls`, and the files that they name.
+fn trusting(gateway: Builder, ca: &Ca, us: &Leaf, front: &Nginx) -> Builder {
+    let url = format!("https://localhost:{}", front.address().port());
+    let gateway = gateway.set("receiver", url);
+    let gateway = gateway.set("tls", ", tls: { ca: ca.pem, cert: us.pem, key: us.key }");
+    identity(gateway, ca, us)
+}
+
+/// A sink and a receiver that do not trust each other: `trusted` is whom the sink trusts, `ca` who
+/// vouches for the receiver, and `clients` whom that trusts.
+#[track_caller]
+fn refused((trusted, ca, clients): (&Ca, &Ca, &Ca), us: &Leaf, why: &str) {
+    let (upstream, receiver) = (origin(), Origin::start(Reply::status(204, "")));
+    let front = front(ca, clients, &receiver);
+    let kind = "splunk_hec: { url: '<receiver>', token: '${env:TOKEN}'<tls> }";
+    let gateway = gateway(&upstream, kind).env("TOKEN", SECRET);
+    let gateway = trusting(gateway, trusted, us, &front).start();
+    send(&gateway, 4);
+    wait::until("it fails", || count(&gateway, "failures_total") > 1.0);
+    let told = gateway.stderr();
+    let line = told.lines().find(|line| line.contains("sink_failing"));
+    assert!(line.is_some_and(|line| line.contains(why)), "{told}");
+    assert_eq!((count(&gateway, "sent_total"), receiver.received().len()), (0.0, 0));
 }
 
 /// The members of an object, which has no others.
@@ -62,8 +137,18 @@ fn text<'v>(value: &'v Value, name: &str) -> &'v str {
 
 #[test]
 fn splunk_gets_every_event_in_its_envelope() {
-    let kind = "splunk_hec: { url: 'http://<receiver>', token: '${env:TOKEN}', index: waf }";
-    check(kind, |request, inbox| {
+    splunk(Over::Http);
+}
+
+#[test]
+fn splunk_over_tls() {
+    needs!("nginx");
+    splunk(Over::Https);
+}
+
+fn splunk(over: Over) {
+    let kind = "splunk_hec: { url: '<receiver>', token: '${env:TOKEN}', index: waf<tls> }";
+    check(over, kind, |request, inbox| {
         assert_eq!((&*request.method, &*request.target), ("POST", "/services/collector/event"));
         assert_eq!(request.header("authorization"), Some("Splunk s3cret-token"));
         for event in serde_json::Deserializer::from_slice(&request.body).into_iter::<Value>() {
@@ -82,9 +167,19 @@ fn splunk_gets_every_event_in_its_envelope() {
 
 #[test]
 fn elastic_gets_every_document_once_although_items_fail() {
+    elastic(Over::Http);
+}
+
+#[test]
+fn elastic_over_tls() {
+    needs!("nginx");
+    elastic(Over::Https);
+}
+
+fn elastic(over: Over) {
     let (known, asked) = (Mutex::new(BTreeSet::new()), AtomicUsize::new(0));
-    let kind = "elastic: { url: 'http://<receiver>/es', index: logs-waf, api_key: '${env:TOKEN}' }";
-    check(kind, move |request, inbox| {
+    let kind = "elastic: { url: '<receiver>/es', index: logs-waf, api_key: '${env:TOKEN}'<tls> }";
+    check(over, kind, move |request, inbox| {
         let path = request.target.split('?').next();
         assert_eq!(path, Some("/es/logs-waf/_bulk"));
         assert_eq!(request.header("authorization"), Some("ApiKey s3cret-token"));
@@ -121,9 +216,19 @@ fn elastic_gets_every_document_once_although_items_fail() {
 
 #[test]
 fn loki_gets_every_line_in_the_order_of_time() {
-    let kind = "loki: { url: 'http://<receiver>', tenant: soc, token: '${env:TOKEN}', \
-                labels: { service_name: edge, env: test, host: edge-1 } }";
-    check(kind, |request, inbox| {
+    loki(Over::Http);
+}
+
+#[test]
+fn loki_over_tls() {
+    needs!("nginx");
+    loki(Over::Https);
+}
+
+fn loki(over: Over) {
+    let kind = "loki: { url: '<receiver>', tenant: soc, token: '${env:TOKEN}', \
+                labels: { service_name: edge, env: test, host: edge-1 }<tls> }";
+    check(over, kind, |request, inbox| {
         assert_eq!(request.target, "/loki/api/v1/push");
         assert_eq!(request.header("x-scope-orgid"), Some("soc"));
         assert_eq!(request.header("authorization"), Some("Bearer s3cret-token"));
@@ -137,9 +242,9 @@ fn loki_gets_every_line_in_the_order_of_time() {
             );
             let mut last = 0;
             for entry in stream["values"].as_array().expect("values") {
-                let [time, line, metadata] = entry.as_array().expect("an entry").as_slice() else {
-                    panic!("{entry}");
-                };
+                let entry = entry.as_array().expect("an entry");
+                assert_eq!(entry.len(), 3, "{entry:?}");
+                let (time, line, metadata) = (&entry[0], &entry[1], &entry[2]);
                 let time: u64 = time.as_str().and_then(|t| t.parse().ok()).expect("nanoseconds");
                 assert!(time >= last && time > 1_700_000_000_000_000_000, "{time} after {last}");
                 last = time;
@@ -154,8 +259,18 @@ fn loki_gets_every_line_in_the_order_of_time() {
 
 #[test]
 fn a_collector_gets_every_log_record() {
-    let kind = "otlp: { url: 'http://<receiver>/v1/logs', headers: { X-Api-Key: '${env:TOKEN}' } }";
-    check(kind, |request, inbox| {
+    collector(Over::Http);
+}
+
+#[test]
+fn collector_over_tls() {
+    needs!("nginx");
+    collector(Over::Https);
+}
+
+fn collector(over: Over) {
+    let kind = "otlp: { url: '<receiver>/v1/logs', headers: { X-Api-Key: '${env:TOKEN}' }<tls> }";
+    check(over, kind, |request, inbox| {
         assert_eq!(request.target, "/v1/logs");
         assert_eq!(request.header("content-type"), Some("application/x-protobuf"));
         assert_eq!(request.header("x-api-key"), Some("s3cret-token"));
@@ -194,8 +309,18 @@ pub(super) fn string(value: Option<&AnyValue>) -> String {
 
 #[test]
 fn a_webhook_gets_signed_batches_that_can_be_told() {
-    let kind = "webhook: { url: 'http://<receiver>/in', body: array, hmac_key: '${env:TOKEN}' }";
-    check(kind, |request, inbox| {
+    webhook(Over::Http);
+}
+
+#[test]
+fn webhook_over_tls() {
+    needs!("nginx");
+    webhook(Over::Https);
+}
+
+fn webhook(over: Over) {
+    let kind = "webhook: { url: '<receiver>/in', body: array, hmac_key: '${env:TOKEN}'<tls> }";
+    check(over, kind, |request, inbox| {
         assert_eq!(request.header("content-type"), Some("application/json"));
         let signature = request.header("tidegate-signature").expect("a signature");
         let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, b"s3cret-token");
@@ -213,4 +338,58 @@ fn a_webhook_gets_signed_batches_that_can_be_told() {
         }
         Reply::status(202, "")
     });
+}
+
+#[test]
+fn a_receiver_that_a_stranger_vouches_for_gets_nothing() {
+    needs!("nginx");
+    let (us, receivers, other) = (Ca::new("ours"), Ca::new("receivers"), Ca::new("other"));
+    refused((&receivers, &other, &us), &us.client("edge"), "certificate");
+}
+
+#[test]
+fn a_receiver_that_does_not_know_us_gets_nothing() {
+    needs!("nginx");
+    let (us, receivers, other) = (Ca::new("ours"), Ca::new("receivers"), Ca::new("other"));
+    refused((&receivers, &receivers, &other), &us.client("edge"), "400");
+}
+
+#[test]
+fn a_name_is_tried_at_each_of_its_addresses() {
+    let Ok(free) = std::net::TcpListener::bind("[::1]:0") else {
+        eprintln!("skipped: there is no IPv6 here");
+        return;
+    };
+    let port = free.local_addr().expect("an address").port();
+    drop(free);
+    let inbox = Inbox::default();
+    let script = || {
+        let inbox = inbox.clone();
+        move |request: &Received| {
+            for line in String::from_utf8_lossy(&request.body).lines() {
+                let record: Value = serde_json::from_str(line).expect("JSON");
+                inbox.add(record["request_id"].as_str().unwrap_or("notice"), line);
+            }
+            Reply::status(204, "")
+        }
+    };
+    let on = |host: &str| Origin::on(format!("{host}:{port}").parse().expect("one"), script());
+    let (first, upstream) = (on("[::1]"), origin());
+    let kind = "webhook: { url: 'http://localhost:<port>/' }";
+    let gateway = gateway(&upstream, kind).set("port", port).start();
+    send(&gateway, 40);
+    settle(&gateway, 40);
+    assert!(!first.received().is_empty());
+    drop(first);
+    let second = on("127.0.0.1");
+    send(&gateway, 40);
+    settle(&gateway, 80);
+    assert!(!second.received().is_empty());
+    let ids: BTreeSet<_> = inbox.all().into_iter().map(|(id, _)| id).collect();
+    let logged: BTreeSet<_> = gateway
+        .access_log()
+        .iter()
+        .map(|line| line["request_id"].as_str().unwrap_or_default().to_owned())
+        .collect();
+    assert_eq!(logged.difference(&ids).count(), 0);
 }

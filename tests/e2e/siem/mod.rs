@@ -1,9 +1,13 @@
 //! Sinks against real receivers, each killed and revived under load. What must have arrived is
 //! known from elsewhere: every request has its line in the access log, with the same id.
 
-mod brokers;
 mod collector;
 mod http;
+mod kafka;
+mod kafka_front;
+mod nats;
+mod redis;
+mod scram;
 mod syslog;
 mod trouble;
 
@@ -18,10 +22,15 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use tidegate_testkit::client::{Ask, Connection};
 use tidegate_testkit::gateway::Builder;
-use tidegate_testkit::{Gateway, Origin, Reply, wait};
+use tidegate_testkit::nginx::free_port;
+use tidegate_testkit::tls::Leaf;
+use tidegate_testkit::{Ca, Gateway, Origin, Reply, wait};
 
 /// A record as it arrived: its idempotency key, and its text.
 type Arrived = (String, String);
+
+/// What must never be shown.
+const SECRET: &str = "s3cret-token";
 
 /// How many requests a load has.
 const REQUESTS: usize = 1200;
@@ -48,6 +57,15 @@ fn gateway(origin: &Origin, kind: &str) -> Builder {
          routes: [{{ path: /, to: api }}]\nupstreams: {{ api: {{ endpoints: [<origin>] }} }}\n"
     );
     Gateway::builder(&config).set("origin", origin.address())
+}
+
+fn free_address() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], free_port()))
+}
+
+/// The files `ca.pem`, `us.pem` and `us.key`: whom to trust, and who we are.
+fn identity(gateway: Builder, ca: &Ca, us: &Leaf) -> Builder {
+    gateway.file("ca.pem", ca.pem()).file("us.pem", &us.cert).file("us.key", &us.key)
 }
 
 /// An upstream that takes its time, so that a load lasts as long as trouble takes.

@@ -138,7 +138,8 @@ fn rsyslog_gets_everything_over_tls_although_it_is_killed() {
     }
     let ca = Ca::new("siem");
     let (rsyslog, upstream) = (Rsyslog::start(Some(&ca)), origin());
-    let gateway = gateway(&upstream, "syslog: { address: 'tls://localhost:<port>', ca: ca.pem }");
+    let gateway =
+        gateway(&upstream, "syslog: { address: 'tls://localhost:<port>', tls: { ca: ca.pem } }");
     let gateway = gateway.set("port", rsyslog.address.port()).file("ca.pem", ca.pem()).start();
     check(rsyslog, &gateway);
 }
@@ -151,7 +152,8 @@ fn a_receiver_with_a_strangers_certificate_gets_nothing() {
     }
     let ca = Ca::new("siem");
     let (rsyslog, upstream) = (Rsyslog::start(Some(&ca)), origin());
-    let gateway = gateway(&upstream, "syslog: { address: 'tls://localhost:<port>', ca: ca.pem }");
+    let gateway =
+        gateway(&upstream, "syslog: { address: 'tls://localhost:<port>', tls: { ca: ca.pem } }");
     let other = Ca::new("other");
     let gateway = gateway.set("port", rsyslog.address.port()).file("ca.pem", other.pem()).start();
     send(&gateway, 4);
