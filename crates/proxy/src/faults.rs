@@ -75,17 +75,14 @@ fn downstream(kind: &ErrorType) -> Reason {
 /// sources, peers and types that nobody who reads a log has asked for.
 pub(crate) fn told(error: &Error) -> String {
     let innermost = innermost(error);
-    let context = || innermost.context.as_ref().map(|context| context.as_str().to_owned());
+    let what = words(&innermost.etype);
     let why = match &innermost.cause {
         Some(cause) if !cause.to_string().starts_with(OWN_PORT) => Some(cause.to_string()),
-        _ if is_connect(&innermost.etype) => None,
-        _ => context(),
+        // It names the peer, whom the reader knows.
+        _ if what.starts_with("cannot connect") => None,
+        _ => innermost.context.as_ref().map(|context| context.as_str().to_owned()),
     };
-    let kind = &innermost.etype;
-    match why {
-        Some(why) => format!("{}: {why}", words(kind)),
-        None => words(kind).to_owned(),
-    }
+    why.map_or_else(|| what.to_owned(), |why| format!("{what}: {why}"))
 }
 
 /// What the connector attaches as the cause of a failure without one: the port it came from.
