@@ -12,7 +12,7 @@ use tidegate_core::notice::{Notice, NoticeKind};
 use tidegate_core::{Clock, Event};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::compile::{Compiled, SinkSet};
 use crate::formats::{Format, Node};
@@ -25,6 +25,9 @@ use crate::stats::{Dropped, SinkSample};
 
 /// What a reload takes out of the configuration has this long to send what waits.
 const LAST_WISH: Duration = Duration::from_secs(5);
+
+/// Threads that tell an event while sinks change may tell it to those of before for so long.
+const GRACE: Duration = Duration::from_millis(100);
 
 /// The time for the end beside the time to send.
 const LAST_MOMENT: Duration = Duration::from_millis(500);
@@ -135,12 +138,18 @@ impl Sinks {
         self.bury();
         for pipe in moved {
             let leaves = Arc::clone(&pipe);
-            let task = tokio::spawn(async move { leaves.drain().await });
+            let task = tokio::spawn(async move {
+                sleep(GRACE).await;
+                leaves.drain().await;
+            });
             self.leaving.lock().push(Leaving { pipe, task });
         }
         for old in gone {
             let pipe = Arc::clone(&old.pipe);
-            let task = tokio::spawn(async move { pipe.finish(LAST_WISH, Dropped::Removed).await });
+            let task = tokio::spawn(async move {
+                sleep(GRACE).await;
+                pipe.finish(LAST_WISH, Dropped::Removed).await;
+            });
             self.leaving.lock().push(Leaving { pipe: Arc::clone(&old.pipe), task });
         }
     }
@@ -163,7 +172,9 @@ impl Sinks {
         let node = &self.surroundings.node;
         let encode = |format: Format, out: &mut Vec<u8>| format.event(out, node, event);
         tell(running.iter().filter(|sink| sink.gate.takes(event)), encode, |body| Draft {
-            time: event.time,
+            // When it is known: a receiver may refuse what is hours old, as a long session's
+            // beginning is.
+            time: event.time + event.duration,
             severity: event.severity(),
             kind: REQUEST,
             body,

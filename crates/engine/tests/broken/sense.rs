@@ -373,17 +373,20 @@ fn sinks_that_make_no_sense() {
     );
     check(
         "sinks:\n  a: { stdout: {}, spool: { path: s } }\n  b: { stdout: {}, spool: { path: s } }",
-        &["3:35 sinks.b.spool.path: `a` has the same folder (one for each)"],
+        &[
+            "3:16 sinks.b.stdout: `a` writes there (their lines would mix)",
+            "3:35 sinks.b.spool.path: `a` has the same folder (one for each)",
+        ],
     );
     check(
         "sinks:\n  a: { stdout: {}, batch: { records: 10001, bytes: 17MiB } }\n  \
-         b: { stdout: {}, batch: { records: 0, bytes: 1KiB } }\n  \
+         b: { file: { path: b }, batch: { records: 0, bytes: 1KiB } }\n  \
          c: { kafka: { brokers: ['[::1]:9'], topic: t, tls: {} } }",
         &[
             "2:38 sinks.a.batch.records: a batch has from 1 to 10000 records (write 500)",
             "2:52 sinks.a.batch.bytes: a batch has from 4KiB to 16MiB (write 1MiB)",
-            "3:38 sinks.b.batch.records: a batch has from 1 to 10000 records (write 500)",
-            "3:48 sinks.b.batch.bytes: a batch has from 4KiB to 16MiB (write 1MiB)",
+            "3:45 sinks.b.batch.records: a batch has from 1 to 10000 records (write 500)",
+            "3:55 sinks.b.batch.bytes: a batch has from 4KiB to 16MiB (write 1MiB)",
             "4:27 sinks.c.kafka.brokers[0]: TLS needs a name or an IPv4 address (write host:9093)",
         ],
     );

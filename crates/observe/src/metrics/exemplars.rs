@@ -47,7 +47,7 @@ impl Exemplars {
         });
         let bucket = self.bounds.partition_point(|bound| *bound < value);
         if let Some(mut slot) = slots.get(bucket).and_then(Mutex::try_lock) {
-            *slot = Some(Exemplar { trace_id, value, at: event.time });
+            *slot = Some(Exemplar { trace_id, value, at: event.time + event.duration });
         }
     }
 

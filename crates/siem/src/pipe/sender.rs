@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::{PipeOptions, Shared};
 use crate::backoff::Backoff;
 use crate::deliver::{Deliver, DeliverError, Delivered, Then};
-use crate::record::Record;
+use crate::record::{Key, Record};
 use crate::spool::{Batch, Spool};
 use crate::stats::{Dropped, Stats};
 
@@ -32,7 +32,8 @@ const SUSPICIOUS: u32 = 3;
 /// So often a record is tried while all are refused.
 const TRIES: u32 = 8;
 
-/// A batch that failed so often is halved: a record in it may be what breaks the connection.
+/// A batch that failed so often is halved: a record in it may be what breaks the connection, or
+/// what something before the receiver does not let pass.
 const HALVE_AFTER: u32 = 5;
 
 /// The task's own state.
@@ -44,6 +45,10 @@ pub(super) struct Sender {
     adopted_at: Instant,
     /// Records that were refused since one was taken.
     refused_in_row: u32,
+    /// How often records were taken.
+    taken: u64,
+    /// The record at the front that nothing was behind to be sent before it.
+    stuck: Option<Key>,
 }
 
 /// Where records come from.
@@ -56,13 +61,31 @@ enum Taken {
 struct Part {
     records: Vec<Record>,
     failures: u32,
+    /// For a record that failed again and again alone, and waits behind the others: how often
+    /// records had been taken before. If others are taken and it is not, then it is at fault.
+    behind: Option<u64>,
+}
+
+impl Part {
+    fn new(records: Vec<Record>, failures: u32) -> Self {
+        Self { records, failures, behind: None }
+    }
 }
 
 impl Sender {
     pub(super) fn new(shared: Arc<Shared>, options: PipeOptions, sink: Box<dyn Deliver>) -> Self {
         let backoff = Backoff::new(options.retry.0, options.retry.1, shared.queue.origin());
         let adopted_at = shared.clock.now();
-        Self { shared, options, sink, backoff, adopted_at, refused_in_row: 0 }
+        Self {
+            shared,
+            options,
+            sink,
+            backoff,
+            adopted_at,
+            refused_in_row: 0,
+            taken: 0,
+            stuck: None,
+        }
     }
 
     /// Sends until nothing is left and nothing more comes, or until it is replaced: then what is
@@ -85,8 +108,10 @@ impl Sender {
                 _ = replaced.wait_for(|replaced| *replaced) => return,
                 refused = self.send(records) => refused,
             };
-            self.done(taken, count, refused).await;
-            self.shared.stats.sending(None);
+            // Without an answer the same is looked for again, with what came meanwhile.
+            if let Some(refused) = refused {
+                self.done(taken, count, refused).await;
+            }
         }
     }
 
@@ -100,6 +125,7 @@ impl Sender {
 
     async fn next_in_memory(&self) -> Option<Vec<Record>> {
         let (queue, options) = (&self.shared.queue, &self.options);
+        self.shared.stats.sending(None);
         if !queue.wait().await {
             return None;
         }
@@ -124,8 +150,12 @@ impl Sender {
                     self.shared.pause(self.options.wait).await;
                 }
                 Ok(Some(batch)) => return Some(batch),
-                Ok(None) if last => return None,
+                Ok(None) if last => {
+                    self.shared.stats.sending(None);
+                    return None;
+                }
                 Ok(None) => {
+                    self.shared.stats.sending(None);
                     let (Ok(()) | Err(_)) = timeout(ADOPT_EVERY, spool.arrived()).await;
                     waited = true;
                 }
@@ -192,10 +222,12 @@ impl Sender {
         }
     }
 
-    /// Sends records until each is taken or refused; returns how many were refused.
-    async fn send(&mut self, records: Vec<Record>) -> usize {
+    /// Sends records until each is taken or refused; returns how many were refused, or `None` if
+    /// there is but one and that has to wait for others.
+    async fn send(&mut self, records: Vec<Record>) -> Option<usize> {
+        let alone = records.len() == 1;
         let mut refused = 0;
-        let mut parts = VecDeque::from([Part { records, failures: 0 }]);
+        let mut parts = self.parts(records);
         while let Some(part) = parts.pop_front() {
             if part.records.is_empty() {
                 continue;
@@ -208,8 +240,28 @@ impl Sender {
                 Ok(delivered) => refused += self.delivered(part, delivered, &mut parts).await,
                 Err(error) => refused += self.undelivered(part, error, &mut parts).await,
             }
+            let waits =
+                |part: &Part| part.behind.and(part.records.first()).map(|record| record.key);
+            self.stuck = parts.front().filter(|_| alone).and_then(waits);
+            if self.stuck.is_some() {
+                return None;
+            }
         }
-        refused
+        Some(refused)
+    }
+
+    /// All in one, but for the one that waits for others.
+    fn parts(&mut self, mut records: Vec<Record>) -> VecDeque<Part> {
+        let stuck = self.stuck.take();
+        let mut parts = VecDeque::new();
+        if stuck.is_some() && stuck == records.first().map(|record| record.key) {
+            let others = records.split_off(1);
+            parts.push_back(Part::new(others, 0));
+            parts.push_back(Part { records, failures: TRIES, behind: Some(self.taken) });
+        } else {
+            parts.push_back(Part::new(records, 0));
+        }
+        parts
     }
 
     /// After an answer; returns how many records are given up.
@@ -220,27 +272,26 @@ impl Sender {
         parts: &mut VecDeque<Part>,
     ) -> usize {
         let why = delivered.why.as_deref().unwrap_or("no reason is given");
-        let Part { records, failures } = part;
         let refused = delivered.refused.len();
-        if refused > 0 && refused == records.len() && !self.believes(refused, failures) {
-            self.failed(why, None).await;
-            parts.push_front(Part { records, failures: failures + 1 });
-            return 0;
+        if refused > 0 && refused == part.records.len() {
+            // All of a batch is hardly the records' fault: each is looked at alone.
+            return self.undelivered(part, DeliverError::split(why), parts).await;
         }
         self.tell_refused(refused, why);
+        if delivered.again.len() + refused < part.records.len() {
+            self.taken += 1;
+            self.refused_in_row = 0;
+        }
         if delivered.again.is_empty() {
-            if refused < records.len() {
-                self.refused_in_row = 0;
-            }
             self.succeeded();
             return refused;
         }
-        let progress = delivered.again.len() < records.len();
-        let again = delivered.again.iter().filter_map(|index| records.get(*index).cloned());
-        let again = again.collect();
+        if delivered.again.len() == part.records.len() {
+            return self.undelivered(part, DeliverError::again(why), parts).await;
+        }
+        let again = delivered.again.iter().filter_map(|index| part.records.get(*index).cloned());
         self.failed(why, None).await;
-        let failures = if progress { 0 } else { failures + 1 };
-        parts.push_front(Part { records: again, failures });
+        parts.push_front(Part::new(again.collect(), 0));
         refused
     }
 
@@ -251,7 +302,7 @@ impl Sender {
         error: DeliverError,
         parts: &mut VecDeque<Part>,
     ) -> usize {
-        let Part { records, failures } = part;
+        let Part { records, failures, behind } = part;
         let alone = records.len() == 1;
         match error.then {
             Then::GiveUp => {
@@ -260,34 +311,39 @@ impl Sender {
                 self.tell_refused(count, &error.message);
                 return count;
             }
-            Then::Split if alone && self.believes(1, failures) => {
+            Then::Split if alone && self.believes(failures) => {
                 self.tell_refused(1, &error.message);
                 return 1;
             }
             Then::Split if alone => {
                 self.failed(&error.message, None).await;
-                parts.push_front(Part { records, failures: failures + 1 });
+                parts.push_front(Part::new(records, failures + 1));
             }
             Then::Split => halve(records, 0, parts),
+            Then::Again(_) if behind.is_some_and(|before| self.taken > before) => {
+                self.tell_refused(1, &error.message);
+                return 1;
+            }
             Then::Again(after) => {
                 self.failed(&error.message, after).await;
-                if !alone && failures + 1 >= HALVE_AFTER {
+                if alone && failures + 1 >= TRIES {
+                    let behind = Some(self.taken);
+                    parts.push_back(Part { records, failures: TRIES, behind });
+                } else if !alone && failures + 1 >= HALVE_AFTER {
                     halve(records, failures, parts);
                 } else {
-                    parts.push_front(Part { records, failures: failures + 1 });
+                    parts.push_front(Part::new(records, failures + 1));
                 }
             }
         }
         0
     }
 
-    /// Whether a receiver that takes none of so many records is believed that they are at fault.
-    fn believes(&mut self, refused: usize, failures: u32) -> bool {
-        let refused = u32::try_from(refused).unwrap_or(u32::MAX);
-        let in_row = self.refused_in_row.saturating_add(refused);
-        let believed = in_row <= SUSPICIOUS || failures + 1 >= TRIES;
+    /// Whether a receiver that refuses a record is believed that the record is at fault.
+    fn believes(&mut self, failures: u32) -> bool {
+        let believed = self.refused_in_row < SUSPICIOUS || failures + 1 >= TRIES;
         if believed {
-            self.refused_in_row = in_row;
+            self.refused_in_row = self.refused_in_row.saturating_add(1);
         }
         believed
     }
@@ -320,6 +376,6 @@ impl Sender {
 
 fn halve(mut records: Vec<Record>, failures: u32, parts: &mut VecDeque<Part>) {
     let rest = records.split_off(records.len() / 2);
-    parts.push_front(Part { records: rest, failures });
-    parts.push_front(Part { records, failures });
+    parts.push_front(Part::new(rest, failures));
+    parts.push_front(Part::new(records, failures));
 }

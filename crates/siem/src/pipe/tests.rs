@@ -156,6 +156,56 @@ async fn what_must_not_be_repeated_is_sent_once() {
     assert_eq!(kinds, [NoticeKind::SinkFailing, NoticeKind::SinkRecovered]);
 }
 
+/// What stands between a receiver and us may not let an attack pass that a record quotes.
+#[tokio::test]
+async fn a_record_that_alone_never_passes_blocks_no_other() {
+    let rig = rig(None, |batch| {
+        let blocked = |record: &Record| record.key.sequence == 1 || record.key.sequence == 14;
+        match batch.iter().any(blocked) {
+            true => Err(DeliverError::again("403 blocked")),
+            false => Ok(Delivered::all()),
+        }
+    });
+    // The first is alone until the others come.
+    rig.offer(1);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(rig.pipe.sample(SystemTime::UNIX_EPOCH).waiting, 1);
+    rig.offer(30);
+    let sample = rig.finish().await;
+    let unique: BTreeSet<_> = rig.sequences().into_iter().collect();
+    assert_eq!(unique, (1..=31).filter(|n| *n != 1 && *n != 14).collect());
+    assert_eq!(rig.sequences().len(), 29, "none is sent twice");
+    assert_eq!((sample.sent, dropped(&sample, Dropped::Refused)), (29, 2));
+}
+
+#[tokio::test]
+async fn nothing_is_lost_while_a_receiver_takes_nothing() {
+    let (open, closed) = (Arc::new(AtomicBool::new(false)), DeliverError::again("401"));
+    let door = Arc::clone(&open);
+    let rig = rig(None, move |_batch| match door.load(Ordering::Relaxed) {
+        true => Ok(Delivered::all()),
+        false => Err(closed.clone()),
+    });
+    rig.offer(25);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    open.store(true, Ordering::Relaxed);
+    let sample = rig.finish().await;
+    assert_eq!((sample.sent, dropped(&sample, Dropped::Refused)), (25, 0));
+}
+
+#[tokio::test]
+async fn a_receiver_that_refuses_every_item_is_not_said_to_have_recovered() {
+    let mut rig = rig(None, |batch| {
+        Ok(Delivered { refused: (0..batch.len()).collect(), ..Delivered::default() })
+    });
+    rig.offer(200);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let sample = rig.pipe.sample(SystemTime::UNIX_EPOCH);
+    assert!(dropped(&sample, Dropped::Refused) < 50 && sample.failing, "{sample:?}");
+    assert_eq!(rig.notices.recv().await.unwrap().kind, NoticeKind::SinkFailing);
+    assert!(rig.notices.try_recv().is_err());
+}
+
 #[tokio::test]
 async fn an_item_that_is_refused_alone_is_believed() {
     let rig = rig(None, |_batch| Ok(Delivered { refused: vec![0], ..Delivered::default() }));

@@ -105,7 +105,8 @@ pub struct RetrySettings {
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq)]
 #[serde(default, deny_unknown_fields, rename_all = "snake_case")]
 pub struct BatchSettings {
-    /// At most so many records, up to 10,000. Default: 500. A reload applies it.
+    /// At most so many records, up to 10,000; files and syslog over TCP and TLS always take 10,000.
+    /// Default: 500. A reload applies it.
     pub records: u32,
     /// At most so many bytes of records, from 4KiB to 16MiB; a larger record goes alone. Default:
     /// 1MiB. A reload applies it.

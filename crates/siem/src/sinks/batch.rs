@@ -116,10 +116,13 @@ impl<P: Preset> Deliver for HttpSink<P> {
 
 /// The status and the beginning of the body.
 fn told(answer: &HttpAnswer) -> String {
-    let text = String::from_utf8_lossy(&answer.body);
-    let clean: String =
-        text.chars().take(TOLD).map(|c| if c.is_control() { ' ' } else { c }).collect();
-    format!("{} {}", answer.status.as_u16(), clean).trim_end().to_owned()
+    let text = clean(&String::from_utf8_lossy(&answer.body));
+    format!("{} {text}", answer.status.as_u16()).trim_end().to_owned()
+}
+
+/// The beginning of what a receiver says, fit for a log.
+pub(super) fn clean(text: &str) -> String {
+    text.chars().take(TOLD).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// When the receiver wants to be asked again, if it says so in seconds.

@@ -8,7 +8,7 @@ use std::io::Write as _;
 use http::{HeaderMap, header};
 use serde::Deserialize;
 
-use super::batch::{Http, HttpSink, Preset, below, put, put_basic};
+use super::batch::{Http, HttpSink, Preset, below, clean, put, put_basic};
 use crate::deliver::{DeliverError, Delivered};
 use crate::http::HttpAnswer;
 use crate::record::Record;
@@ -96,7 +96,7 @@ impl Preset for Elastic {
                 401 | 403 | 404 | 408 | 429 | 500.. => delivered.again.push(index),
                 _ => delivered.refused.push(index),
             }
-            let told = |fault: Fault| format!("{status} {}: {}", fault.kind, fault.reason);
+            let told = |fault: Fault| clean(&format!("{status} {}: {}", fault.kind, fault.reason));
             let why = error.map_or_else(|| status.to_string(), told);
             delivered.why.get_or_insert(why);
         }

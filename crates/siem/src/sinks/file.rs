@@ -7,29 +7,43 @@
 //! Two processes may write one file, which they do while a hand-over lasts: each batch is written,
 //! and the file rotated, under a lock on the open file.
 
+use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use rustix::fs::{FlockOperation, flock};
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::deliver::{Deliver, DeliverError, Delivered};
-use crate::record::Record;
+use crate::record::{Key, Record};
 use crate::settings::{FileSettings, RotateSettings};
 
-/// Writes lines; what blocks is done beside the runtime.
-pub(super) struct Lines(Arc<Mutex<Output>>);
+/// Writes lines; what blocks is done beside the runtime, in one task at most.
+pub(super) struct Lines {
+    output: Arc<Mutex<Output>>,
+    /// To open the file anew. It stands beside the lock, which a write that hangs holds.
+    reopen: Arc<AtomicBool>,
+    running: Option<Write>,
+    /// What a write took that was given up and ended well all the same.
+    written: HashSet<Key>,
+}
+
+/// A write that is not over; it may have been given up.
+struct Write {
+    keys: HashSet<Key>,
+    task: JoinHandle<io::Result<()>>,
+}
 
 struct Output {
     target: Target,
     open: Option<File>,
-    reopen: bool,
 }
 
 enum Target {
@@ -48,36 +62,57 @@ impl Lines {
     }
 
     fn to(target: Target) -> Self {
-        Self(Arc::new(Mutex::new(Output { target, open: None, reopen: false })))
+        let output = Arc::new(Mutex::new(Output { target, open: None }));
+        Self { output, reopen: Arc::default(), running: None, written: HashSet::new() }
+    }
+
+    /// Waits for the write that runs, and notes what it took. When this is given up the write goes
+    /// on, and is waited for the next time.
+    async fn ended(&mut self) -> Result<(), DeliverError> {
+        let Some(write) = &mut self.running else { return Ok(()) };
+        let ended = (&mut write.task).await;
+        let keys = self.running.take().map(|write| write.keys).unwrap_or_default();
+        let ended = ended.map_err(|_ended| DeliverError::again("the process ends"))?;
+        ended.map_err(|error| DeliverError::again(error.to_string()))?;
+        self.written = keys;
+        Ok(())
     }
 }
 
 #[async_trait]
 impl Deliver for Lines {
     async fn deliver(&mut self, batch: &[Record]) -> Result<Delivered, DeliverError> {
-        let size = batch.iter().map(|record| record.body.len() + 1).sum();
-        let mut lines = Vec::with_capacity(size);
-        for record in batch {
+        self.ended().await?;
+        let mut lines = Vec::new();
+        for record in batch.iter().filter(|record| !self.written.contains(&record.key)) {
             lines.extend_from_slice(&record.body);
             lines.push(b'\n');
         }
-        let output = Arc::clone(&self.0);
-        let written = spawn_blocking(move || output.lock().write(&lines)).await;
-        let written = written.map_err(|_ended| DeliverError::again("the process ends"))?;
-        written.map_err(|error| DeliverError::again(error.to_string()))?;
+        if lines.is_empty() {
+            return Ok(Delivered::all());
+        }
+        let (output, reopen) = (Arc::clone(&self.output), Arc::clone(&self.reopen));
+        let task = spawn_blocking(move || {
+            let mut output = output.lock();
+            if reopen.swap(false, Ordering::Relaxed) {
+                output.open = None;
+            }
+            output.write(&lines)
+        });
+        let keys = batch.iter().map(|record| record.key).collect();
+        self.running = Some(Write { keys, task });
+        self.ended().await?;
+        self.written.clear();
         Ok(Delivered::all())
     }
 
     fn reopen(&mut self) {
-        self.0.lock().reopen = true;
+        self.reopen.store(true, Ordering::Relaxed);
     }
 }
 
 impl Output {
     fn write(&mut self, lines: &[u8]) -> io::Result<()> {
-        if std::mem::take(&mut self.reopen) {
-            self.open = None;
-        }
         let (path, rotate) = match &self.target {
             Target::Stdout => {
                 if self.open.is_none() {
@@ -156,13 +191,20 @@ fn shift(path: &Path, keep: u32) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+    use std::time::Duration;
+
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    use tidegate_core::notice::Severity;
     use tidegate_core::units::ByteSize;
+    use tokio::time::timeout;
 
     use super::*;
+    use crate::record::{Draft, REQUEST};
 
     fn output(path: &Path, rotate: Option<RotateSettings>) -> Output {
         let target = Target::File { path: path.to_owned(), rotate };
-        Output { target, open: None, reopen: false }
+        Output { target, open: None }
     }
 
     #[test]
@@ -179,6 +221,48 @@ mod tests {
         assert_eq!(text("events.1"), "line number 4\nline number 5\n");
         assert_eq!(text("events.2"), "line number 2\nline number 3\n");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
+    }
+
+    fn record(sequence: u64) -> Record {
+        let key = Key { origin: 1, sequence };
+        let draft = Draft {
+            time: std::time::SystemTime::UNIX_EPOCH,
+            severity: Severity::Low,
+            kind: REQUEST,
+            body: bytes::Bytes::from(format!("record {sequence} {}", "x".repeat(100_000))),
+        };
+        Record::new(key, draft)
+    }
+
+    #[tokio::test]
+    async fn a_write_that_hangs_is_waited_for_and_not_repeated() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipe");
+        let (kind, mode) = (FileType::Fifo, Mode::from_raw_mode(0o600));
+        mknodat(CWD, &path, kind, mode, 0).unwrap();
+        // Somebody holds its other end, and does not read.
+        let mut reader = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        let settings = FileSettings { path, rotate: None };
+        let mut lines = Lines::to_file(&settings);
+        let batch = [1, 2, 3].map(record);
+        for _attempt in 0..5 {
+            let attempt = lines.deliver(&batch);
+            assert!(timeout(Duration::from_millis(20), attempt).await.is_err());
+            // This must not wait for what hangs.
+            lines.reopen();
+        }
+        let read = std::thread::spawn(move || {
+            let mut text = vec![0; 4 * 100_010];
+            reader.read_exact(&mut text).unwrap();
+            text
+        });
+        // Halves of the batch, as after many failures; the last one is new.
+        for part in [&batch[..1], &batch[1..], &[record(4)]] {
+            assert_eq!(lines.deliver(part).await, Ok(Delivered::all()));
+        }
+        let text = String::from_utf8(read.join().unwrap()).unwrap();
+        let numbers: Vec<_> = text.lines().filter_map(|line| line.split(' ').nth(1)).collect();
+        assert_eq!(numbers, ["1", "2", "3", "4"]);
     }
 
     #[test]
@@ -217,7 +301,7 @@ mod tests {
         output.write(b"one\n").unwrap();
         fs::rename(&path, folder.path().join("old")).unwrap();
         output.write(b"two\n").unwrap();
-        output.reopen = true;
+        output.open = None;
         output.write(b"three\n").unwrap();
         assert_eq!(fs::read(folder.path().join("old")).unwrap(), b"one\ntwo\n");
         assert_eq!(fs::read(&path).unwrap(), b"three\n");

@@ -46,7 +46,7 @@ pub(crate) fn make(compiled: &Arc<Compiled>, surroundings: &Surroundings) -> Box
             Box::new(splunk_hec::new(settings, (is_json, &node.host), http))
         }
         Kind::Stdout => Box::new(file::Lines::to_stdout()),
-        Kind::Syslog(settings) => Box::new(syslog::Syslog::new(settings, node, tls)),
+        Kind::Syslog(settings) => Box::new(syslog::Syslog::new(settings, node, tls, timeout)),
         Kind::Webhook(settings) => Box::new(webhook::new(settings, is_json, http)),
     }
 }

@@ -1,6 +1,6 @@
 //! OpenTelemetry's logs over HTTP with protobuf (OTLP 1).
 
-use http::{HeaderMap, HeaderName, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use opentelemetry_proto::tonic::collector::logs::v1::{
     ExportLogsServiceRequest, ExportLogsServiceResponse,
 };
@@ -19,6 +19,8 @@ use crate::http::HttpAnswer;
 use crate::otlp;
 use crate::record::Record;
 use crate::settings::OtlpSettings;
+
+const PROTOBUF: &str = "application/x-protobuf";
 
 pub(super) struct Otlp {
     resource: Resource,
@@ -50,7 +52,7 @@ pub(super) fn new(
 
 impl Preset for Otlp {
     fn content_type(&self) -> &'static str {
-        "application/x-protobuf"
+        PROTOBUF
     }
 
     fn body(&self, batch: &[Record]) -> Vec<u8> {
@@ -73,6 +75,11 @@ impl Preset for Otlp {
     }
 
     fn accepted(&self, batch: &[Record], answer: &HttpAnswer) -> Result<Delivered, DeliverError> {
+        let media_type = answer.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+        if media_type.is_none_or(|media_type| !media_type.starts_with(PROTOBUF.as_bytes())) {
+            // Whoever took it says no more: what was taken is not sent again.
+            return Ok(Delivered::all());
+        }
         let answer = ExportLogsServiceResponse::decode(answer.body.clone())
             .map_err(|error| DeliverError::again(format!("the answer is not OTLP's: {error}")))?;
         let Some(partial) = answer.partial_success else { return Ok(Delivered::all()) };
@@ -146,7 +153,9 @@ mod tests {
         let answer = ExportLogsServiceResponse { partial_success: Some(partial) };
         let answer = HttpAnswer {
             status: StatusCode::OK,
-            headers: HeaderMap::new(),
+            headers: [(header::CONTENT_TYPE, HeaderValue::from_static(PROTOBUF))]
+                .into_iter()
+                .collect(),
             body: answer.encode_to_vec().into(),
         };
         let otlp = Otlp { resource: Resource::default(), version: String::new() };

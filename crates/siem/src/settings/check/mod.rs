@@ -23,6 +23,7 @@ const BYTES: RangeInclusive<ByteSize> = ByteSize::kib(4)..=ByteSize::mib(16);
 pub fn check(sinks: &BTreeMap<String, SinkSettings>, errors: &mut Vec<SettingsError>) {
     let mut spools: BTreeMap<&Path, &str> = BTreeMap::new();
     let mut files: BTreeMap<&Path, &str> = BTreeMap::new();
+    let mut stdout: Option<&str> = None;
     for (name, sink) in sinks {
         let mut own = Errors::default();
         sink.check(&mut own);
@@ -35,6 +36,11 @@ pub fn check(sinks: &BTreeMap<String, SinkSettings>, errors: &mut Vec<SettingsEr
             && let Some(other) = files.insert(&file.path, name)
         {
             own.add(&["file", "path"], format!("`{other}` writes the same file"), "one for each");
+        }
+        if sink.stdout.is_some()
+            && let Some(other) = stdout.replace(name)
+        {
+            own.add(&["stdout"], format!("`{other}` writes there"), "their lines would mix");
         }
         errors.extend(own.0.into_iter().map(|error| error.under([name])));
     }
