@@ -20,6 +20,7 @@ pub mod request;
 pub mod secret;
 pub mod secret_names;
 pub mod settings;
+pub mod suggest;
 pub mod trace;
 pub mod units;
 

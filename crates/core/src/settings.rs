@@ -2,6 +2,11 @@
 
 use std::fmt;
 
+use crate::suggest;
+
+/// So many names can be listed in a hint.
+const FEW: usize = 12;
+
 /// A setting that cannot be compiled. The engine adds file and line; all of a configuration's
 /// errors are reported together.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +39,19 @@ impl SettingsError {
         self
     }
 
+    /// Says which of `known` was meant by `word`, if one is close, and else all if they are few.
+    #[must_use]
+    pub fn meaning<'c>(self, word: &str, known: impl IntoIterator<Item = &'c str>) -> Self {
+        let known: Vec<&str> = known.into_iter().collect();
+        match suggest::hint(word, known.iter().copied()) {
+            Some(hint) => self.with_hint(hint),
+            None if (1..=FEW).contains(&known.len()) => {
+                self.with_hint(format!("write one of {}", known.join(", ")))
+            }
+            None => self,
+        }
+    }
+
     /// The same error seen from further outside: `prefix` comes before its path.
     #[must_use]
     pub fn under(mut self, prefix: impl IntoIterator<Item = impl Into<String>>) -> Self {
@@ -56,6 +74,17 @@ impl std::error::Error for SettingsError {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_hint_names_what_was_meant() {
+        let hint = |known: &[&str]| {
+            SettingsError::new(["to"], "unknown").meaning("apo", known.iter().copied()).hint
+        };
+        assert_eq!(hint(&["web", "api"]).as_deref(), Some("did you mean `api`?"));
+        assert_eq!(hint(&["web", "pay"]).as_deref(), Some("write one of web, pay"));
+        assert_eq!(hint(&[]), None);
+        assert_eq!(hint(&["web"; 13]), None);
+    }
 
     #[test]
     fn an_error_moves_outwards() {

@@ -8,10 +8,11 @@ use rustc_hash::FxHashSet;
 use serde::de::DeserializeOwned;
 
 use super::de;
+use tidegate_core::suggest;
+
 use super::path::{Path, Segment};
 use super::policy::{self, is_transparent};
 use super::problem::Problem;
-use super::suggest;
 use super::tree::{Entry, Node, Value};
 use super::tree_error::Kind;
 
@@ -54,7 +55,11 @@ pub(crate) fn collect<T: DeserializeOwned>(
 /// Whether an error is only the consequence of what was pruned before.
 fn follows(kind: &Kind, path: &Path, pruned: &FxHashSet<Path>, tree: &Node) -> bool {
     match kind {
-        Kind::MissingKey(key) => pruned.contains(&path.key(key)),
+        Kind::MissingKey(key) => {
+            let key = path.key(key);
+            let there = find(tree, &key);
+            pruned.contains(&key) || there.is_some_and(|node| node.value == Value::Pruned)
+        }
         Kind::UnknownKey(_) => false,
         Kind::Value => match find(tree, path).map(|node| &node.value) {
             Some(Value::Map(entries)) => {

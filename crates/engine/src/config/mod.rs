@@ -24,7 +24,6 @@ mod scalar;
 mod schema;
 mod secrets;
 mod sources;
-mod suggest;
 mod tree;
 mod tree_error;
 
@@ -40,7 +39,6 @@ use self::problem::Problem;
 pub use self::reference::reference;
 pub use self::schema::schema;
 use self::sources::Sources;
-pub(crate) use self::suggest::hint as suggestion;
 use self::tree::{Mark, Node, Value};
 use crate::settings::Settings;
 

@@ -10,9 +10,10 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use super::fields::fields;
+use tidegate_core::suggest;
+
 use super::path::Path;
 use super::problem::Problem;
-use super::suggest;
 use super::tree::{Entry, Node, Origin, Value};
 use crate::settings::{PolicySettings, RouteMatch};
 

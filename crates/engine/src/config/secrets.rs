@@ -6,12 +6,12 @@
 
 use std::path::Path as FilePath;
 
+use tidegate_core::suggest;
 use tidegate_core::units::ByteSize;
 
 use super::file;
 use super::path::Path;
 use super::problem::Problem;
-use super::suggest;
 use super::tree::{Node, Value};
 
 /// Larger secrets are a mistake.

@@ -4,10 +4,11 @@ use std::fmt;
 
 use serde::de::{self, Expected, Unexpected};
 
+use tidegate_core::suggest;
+
 use super::path::{Path, Segment};
 use super::policy;
 use super::problem::Problem;
-use super::suggest;
 use super::tree::{Entry, Mark, Node, Value};
 
 /// Why a tree is not the wanted value.
@@ -136,6 +137,9 @@ impl de::Error for TreeError {
         let known = policy::visible(known);
         let hint = suggest::hint(found, known.iter().copied()).or_else(|| match known.len() {
             0 => None,
+            _ if known.contains(&"defaults") && policy::policy_fields().contains(&found) => {
+                Some("it stands in `defaults`, in a policy or in a route".to_owned())
+            }
             _ => Some(format!("known here: {}", known.join(", "))),
         });
         Self::new(Kind::UnknownKey(known), format!("unknown key `{found}`")).with_hint(hint)

@@ -27,6 +27,7 @@ use tidegate_core::SettingsError;
 use tidegate_core::net::AddressSet;
 use tidegate_guard::{RateLimit, ResponsePolicy};
 use tidegate_siem::SinkSet;
+use tidegate_siem::settings::EventsSettings;
 use tidegate_traffic::zones::Locality;
 use tidegate_traffic::{Pool, Router};
 
@@ -92,7 +93,6 @@ impl Snapshot {
             audit::check_log(log, errors);
         }
         cookies::check(config, errors);
-        let sinks = sinks(config, errors);
         let server = &settings.server;
         let here = Locality { region: server.region.clone(), zone: server.zone.clone() };
         let pools = upstreams::compile(&settings.upstreams, &here, previous, errors);
@@ -100,6 +100,7 @@ impl Snapshot {
         let mut policies = Policies::new(config, previous, Arc::clone(&auth));
         policies.check_named(errors);
         let routes = routes::compile(config, &pools, &mut policies, previous, errors);
+        let sinks = sinks(config, &routes, errors);
         let fields = routes.iter().flat_map(|route| route.access.identity_fields());
         let fields: BTreeSet<&str> = fields.map(HeaderName::as_str).collect();
         let listed = bans::listed(config, errors);
@@ -228,10 +229,30 @@ fn auth(
     Arc::new(auth)
 }
 
-fn sinks(config: &Config, errors: &mut Vec<SettingsError>) -> SinkSet {
+fn sinks(config: &Config, routes: &[Arc<Route>], errors: &mut Vec<SettingsError>) -> SinkSet {
     let mut own = Vec::new();
+    for (name, sink) in &config.settings.sinks {
+        let EventsSettings::Chosen(chosen) = &sink.events else { continue };
+        let wanted = chosen.routes.as_deref().unwrap_or_default();
+        let known: Vec<&str> = routes.iter().map(|route| &*route.id).collect();
+        unknown(("route", wanted), &known, &[name, "events", "routes"], &mut own);
+    }
     let is_secret = |path: &[&str]| config.is_secret(&[&["sinks"], path].concat());
     let sinks = SinkSet::compile(&config.settings.sinks, is_secret, &mut own);
     errors.extend(own.into_iter().map(|error| error.under(["sinks"])));
     sinks
+}
+
+/// Complains of names that nothing in the configuration has.
+fn unknown(
+    (what, names): (&str, &[String]),
+    known: &[&str],
+    path: &[&str],
+    errors: &mut Vec<SettingsError>,
+) {
+    for (index, name) in names.iter().enumerate().filter(|(_, name)| !known.contains(&&***name)) {
+        let path = path.iter().copied().map(str::to_owned).chain([index.to_string()]);
+        let error = SettingsError::new(path, format!("no {what} is called `{name}`"));
+        errors.push(error.meaning(name, known.iter().copied()));
+    }
 }

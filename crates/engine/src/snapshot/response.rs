@@ -59,6 +59,14 @@ pub(super) fn compile(
     let response = settings.response.as_ref()?;
     let builtin = shipped_rules().map_err(|error| errors.push(error)).ok()?;
     let geo = geo(&response.geo).map_err(|error| errors.push(error)).ok()?;
+    let known: Vec<&str> = settings.upstreams.keys().map(String::as_str).collect();
+    for (name, rule) in &response.rules {
+        for (field, when) in [("when", &rule.when), ("unless", &rule.unless)] {
+            let wanted = when.as_ref().map_or(&[][..], |when| &when.upstreams);
+            let path = ["response", "rules", name, field, "upstreams"];
+            super::unknown(("upstream", wanted), &known, &path, errors);
+        }
+    }
     let routes: Vec<&str> = routes.iter().map(|route| &*route.id).collect();
     let around = Surroundings { builtin: &builtin, routes: &routes, geo, upstreams, seed: seed() };
     let previous = previous.and_then(|previous| previous.response.as_deref());

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tidegate_audit::KeyEvent;
 use tidegate_auth::Access;
 use tidegate_core::units::{ByteSize, Span};
-use tidegate_core::{Clock, SettingsError};
+use tidegate_core::{Clock, SettingsError, suggest};
 use tidegate_guard::{AddressPolicy, RateLimit};
 use tidegate_traffic::filters::{HeaderFilter, Redirect, Rewrite};
 use tidegate_traffic::hedge::Hedge;
@@ -19,7 +19,7 @@ use tidegate_waf::Policy as WafPolicy;
 
 use super::Snapshot;
 use super::policies::Policies;
-use crate::config::{Config, suggestion};
+use crate::config::Config;
 use crate::settings::{RouteSettings, Target};
 
 const DEFAULT_MAX_BODY: ByteSize = ByteSize::mib(10);
@@ -274,7 +274,7 @@ fn check_known(name: &str, path: &[&str], config: &Config, errors: &mut Vec<Sett
     let known = config.keys("upstreams");
     if !known.contains(&name) {
         let message = format!("no upstream is called `{name}`");
-        let hint = suggestion(name, known).or_else(|| Some("add it to `upstreams`".to_owned()));
+        let hint = suggest::hint(name, known).or_else(|| Some("add it to `upstreams`".to_owned()));
         errors.push(SettingsError { hint, ..SettingsError::new(path.iter().copied(), message) });
     }
 }

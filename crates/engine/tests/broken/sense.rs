@@ -81,6 +81,49 @@ fn cookies_and_splits() {
 }
 
 #[test]
+fn names_that_nobody_has() {
+    const ROUTES: &str = "routes: [{ id: login, path: /, to: api }]\n";
+    let check = |part: &str, expected: &[&str]| check(&format!("{ROUTES}{part}"), expected);
+    check(
+        "sinks: { soc: { events: { routes: [logni], reasons: [waf_block] }, stdout: {} } }",
+        &[
+            "2:36 sinks.soc.events.routes[0]: no route is called `logni` (did you mean `login`?)",
+            "2:54 sinks.soc.events.reasons[0]: `waf_block` is no reason (did you mean `waf_blocked`?)",
+        ],
+    );
+    check(
+        "sinks: { soc: { events: { notices: [endpoint_dwn, nothing] }, stdout: {} } }",
+        &[
+            "2:37 sinks.soc.events.notices[0]: `endpoint_dwn` is no kind of notice (did you mean `endpoint_down`?)",
+            "2:51 sinks.soc.events.notices[1]: `nothing` is no kind of notice (docs/reference/events.md has all of them)",
+        ],
+    );
+    check(
+        "response: { rules: { a: { when: { upstreams: [apii], reasons: [waf_blokced] }, leaky: { capacity: 5, leak: 1/m }, ladder: [block] } } }",
+        &[
+            "2:47 response.rules.a.when.upstreams[0]: no upstream is called `apii` (did you mean `api`?)",
+            "2:64 response.rules.a.when.reasons[0]: `waf_blokced` is none of the reasons (did you mean `waf_blocked`?)",
+        ],
+    );
+    check(
+        "response: { rules: { path-probng: { enforce: true } } }",
+        &[
+            "2:35 response.rules.path-probng: no shipped rule has this name, and nothing says what one of yours counts (did you mean `path-probing`?)",
+        ],
+    );
+    check(
+        "sinks: { soc: { splunk_hec: { url: 'https://a', token: '${env:TIDEGATE_NOT_SET}' } } }",
+        &[
+            "2:56 sinks.soc.splunk_hec.token: the environment variable `TIDEGATE_NOT_SET` is not set",
+        ],
+    );
+    check(
+        "waf: { mode: block }",
+        &["2:1 waf: unknown key `waf` (it stands in `defaults`, in a policy or in a route)"],
+    );
+}
+
+#[test]
 fn what_leads_nowhere() {
     check(
         "listeners: []",
@@ -405,8 +448,8 @@ fn sinks_that_make_no_sense() {
     check(
         "sinks:\n  a: { stdout: {}, events: { reasons: [waf_blockd], notices: [x] }, queue: 1KiB }",
         &[
-            "2:40 sinks.a.events.reasons[0]: `waf_blockd` is no reason (docs/reference/events.md)",
-            "2:63 sinks.a.events.notices[0]: `x` is no kind of notice (docs/reference/events.md)",
+            "2:40 sinks.a.events.reasons[0]: `waf_blockd` is no reason (did you mean `waf_blocked`?)",
+            "2:63 sinks.a.events.notices[0]: `x` is no kind of notice (docs/reference/events.md has all of them)",
             "2:76 sinks.a.queue: less than 64KiB leaves no room for a burst (write 8MiB)",
         ],
     );

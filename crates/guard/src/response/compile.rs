@@ -35,6 +35,15 @@ impl ResponsePolicy {
                 errors.push(error.with_hint("write up to 64 letters, digits, `_`, `-` and `.`"));
             }
             let shipped = around.builtin.contains_key(name);
+            let says_what = rule.when.is_some() || rule.leaky.is_some() || rule.distinct.is_some();
+            if !shipped && !says_what {
+                let what =
+                    "no shipped rule has this name, and nothing says what one of yours counts";
+                let error = SettingsError::new(["rules", name], what);
+                let error = error.with_hint("add `when: { .. }`, and `leaky` or `distinct`");
+                errors.push(error.meaning(name, around.builtin.keys().map(String::as_str)));
+                continue;
+            }
             let by_default = shipped && settings.builtin == Builtin::Enforce;
             let enforce = rule.enforce.unwrap_or(by_default);
             let old = previous.and_then(|old| old.rule(name));

@@ -175,9 +175,9 @@ fn bits(names: &[String], field: &str, codes: Codes, errors: &mut Vec<SettingsEr
             Some(bit) => bits |= 1 << bit,
             None => {
                 let message = format!("`{name}` is none of the {field}");
-                let hint = format!("write one of {}", codes.join(", "));
-                errors
-                    .push(SettingsError::new([field, &index.to_string()], message).with_hint(hint));
+                let error = SettingsError::new([field, &index.to_string()], message);
+                let error = error.with_hint(format!("write one of {}", codes.join(", ")));
+                errors.push(error.meaning(name, codes.iter().copied()));
             }
         }
     }
@@ -214,12 +214,8 @@ fn check(settings: &WhenSettings, known: Known<'_>, errors: &mut Vec<SettingsErr
     for (index, route) in settings.routes.iter().enumerate() {
         if !known.routes.contains(&route.as_str()) {
             let message = format!("no route has the id `{route}`");
-            let hint = match known.routes {
-                [] => "no route has an id".to_owned(),
-                routes => format!("write one of {}", routes.join(", ")),
-            };
-            let path = ["routes", &index.to_string()];
-            errors.push(SettingsError::new(path, message).with_hint(hint));
+            let error = SettingsError::new(["routes", &index.to_string()], message);
+            errors.push(error.meaning(route, known.routes.iter().copied()));
         }
     }
     for (index, country) in settings.countries.iter().enumerate() {

@@ -46,6 +46,9 @@ pub fn check(sinks: &BTreeMap<String, SinkSettings>, errors: &mut Vec<SettingsEr
     }
 }
 
+/// Where reasons and kinds of notices are listed.
+const LISTED: &str = "docs/reference/events.md has all of them";
+
 #[derive(Default)]
 struct Errors(Vec<SettingsError>);
 
@@ -111,14 +114,17 @@ impl SinkSettings {
         for (index, name) in chosen.reasons.iter().flatten().enumerate() {
             if !Reason::ALL.iter().any(|reason| reason.code() == name) {
                 let path = ["events", "reasons", &index.to_string()];
-                errors.add(&path, format!("`{name}` is no reason"), "docs/reference/events.md");
+                let error = SettingsError::new(path, format!("`{name}` is no reason"));
+                let known = Reason::ALL.iter().map(|reason| reason.code());
+                errors.0.push(error.with_hint(LISTED).meaning(name, known));
             }
         }
         for (index, name) in chosen.notices.iter().flatten().enumerate() {
             if !NoticeKind::ALL.iter().any(|kind| kind.code() == name) {
                 let path = ["events", "notices", &index.to_string()];
-                let message = format!("`{name}` is no kind of notice");
-                errors.add(&path, message, "docs/reference/events.md");
+                let error = SettingsError::new(path, format!("`{name}` is no kind of notice"));
+                let known = NoticeKind::ALL.iter().map(|kind| kind.code());
+                errors.0.push(error.with_hint(LISTED).meaning(name, known));
             }
         }
     }

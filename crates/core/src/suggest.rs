@@ -1,10 +1,8 @@
 //! "Did you mean": the known name that is closest to an unknown one.
 
 /// The candidate that was probably meant, if one is close enough.
-pub(crate) fn closest<'c>(
-    word: &str,
-    candidates: impl IntoIterator<Item = &'c str>,
-) -> Option<&'c str> {
+#[must_use]
+pub fn closest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let folded = fold(word);
     let letters = folded.chars().filter(|c| c.is_alphabetic()).count();
     // `h3` and `1.1` are no slips of the pen for `h2` and `1.2`.
@@ -18,10 +16,8 @@ pub(crate) fn closest<'c>(
 }
 
 /// The hint that names it.
-pub(crate) fn hint<'c>(
-    word: &str,
-    candidates: impl IntoIterator<Item = &'c str>,
-) -> Option<String> {
+#[must_use]
+pub fn hint<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<String> {
     closest(word, candidates).map(|candidate| format!("did you mean `{candidate}`?"))
 }
 
