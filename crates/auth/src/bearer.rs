@@ -45,13 +45,17 @@ pub(crate) fn shown<'r>(request: &Request<'r>) -> Result<Shown<'r>, ShownWrong> 
     authorization(request.headers())
 }
 
-/// The SHA-256 of the token that is shown, in hexadecimal; `None` if none is.
+/// The SHA-256 of the token that is shown, in hexadecimal; `None` if none is. Of a token in three
+/// parts it is that of the first two, which are what is signed: whoever holds an ECDSA signature
+/// can make another one of it that verifies as well, and is not another token's holder for that.
 #[must_use]
 pub fn token_hash(headers: &HeaderMap) -> Option<String> {
     use std::fmt::Write as _;
     let token = authorization(headers).ok()?.token()?;
     let mut hash = String::with_capacity(64);
-    for byte in sha256(token.as_bytes()) {
+    let signed = token.rsplit_once('.').filter(|(signed, _)| signed.contains('.'));
+    let named = signed.map_or(token, |(signed, _signature)| signed);
+    for byte in sha256(named.as_bytes()) {
         // Writing to a string does not fail.
         let (Ok(()) | Err(_)) = write!(hash, "{byte:02x}");
     }
