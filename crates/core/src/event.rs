@@ -226,11 +226,7 @@ impl Event<'_> {
     /// proof of an identity. Ordinary answers and faults of upstreams are not.
     #[must_use]
     pub fn is_about_security(&self) -> bool {
-        let refused = self.reason.is_some_and(|reason| {
-            matches!(reason.fault(), Fault::Client | Fault::Policy)
-                && !matches!(reason, Reason::ClientClosed | Reason::NoRoute)
-        });
-        refused
+        self.is_about_what_was_sent()
             || self.measure.is_some()
             || self.waf.is_some_and(|waf| !waf.matches.is_empty())
             || self.auth_result().is_some_and(|result| result != AuthResult::Passed)
@@ -241,11 +237,21 @@ impl Event<'_> {
     #[must_use]
     pub fn is_own_enforcement(&self) -> bool {
         match self.measure.map(|applied| applied.measure) {
-            Some(Measure::Block | Measure::Isolate) => true,
+            Some(Measure::Block) => true,
+            // What went to the quarantine; the firewall and the limits look at the isolated, too.
+            Some(Measure::Isolate) => self.attempts > 0 || !self.is_about_what_was_sent(),
             // Who left the tarpit may have done so because of it.
-            Some(_) if self.reason == Some(Reason::ClientClosed) => true,
+            Some(_) if self.reason == Some(Reason::ClientClosed) => self.upstream_status.is_none(),
             _ => matches!(self.reason, Some(Reason::Banned | Reason::Throttled)),
         }
+    }
+
+    /// Whether the request was refused by policy or for what was sent.
+    fn is_about_what_was_sent(&self) -> bool {
+        self.reason.is_some_and(|reason| {
+            matches!(reason.fault(), Fault::Client | Fault::Policy)
+                && !matches!(reason, Reason::ClientClosed | Reason::NoRoute)
+        })
     }
 
     /// How bad it is.

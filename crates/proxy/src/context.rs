@@ -297,7 +297,9 @@ impl Context {
             measure: self.applied(),
             ..event
         };
-        let policy = arrival.live.snapshot.response();
+        // The policy of now: a request may have lasted for hours.
+        let live = edge.live();
+        let policy = live.snapshot.response();
         let credential = credential(&event, policy.is_some_and(|it| it.needs_credential()));
         let place = arrival.live.snapshot.place(event.client);
         let event = Event {
@@ -315,7 +317,7 @@ impl Context {
         edge.tell_event(&event);
         audit::end(edge, &event, &self.trail);
         self.trace.record(edge, &event, arrival.received_at);
-        edge.respond_to(&event, &arrival.live.snapshot);
+        edge.respond_to(&event, &live.snapshot);
     }
 
     /// Who asked, if they showed it, whether they may pass or not.

@@ -25,6 +25,12 @@ pub(crate) const MAX_BODY: usize = 1 << 20;
 /// again and prolong it.
 const USUAL: Duration = Duration::from_secs(3_600);
 
+/// No measure lasts longer, as with the rules of the policy.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3_600);
+
+/// So many characters of an alert's name are told.
+const MAX_NAME: usize = 64;
+
 /// A webhook, version 4; what is of no use here is left out.
 #[derive(Debug, Deserialize)]
 struct Webhook {
@@ -102,10 +108,14 @@ impl Alert {
             None => USUAL,
             Some(text) => {
                 let span: Span = text.parse().map_err(|error| format!("tidegate_for: {error}"))?;
+                if span.0 > LONGEST {
+                    return Err(format!("tidegate_for: `{text}` is over a year"));
+                }
                 span.0
             }
         };
         let name = self.labels.get("alertname").map_or("unnamed", String::as_str);
+        let name: String = name.chars().take(MAX_NAME).collect();
         let rule = format!("alertmanager/{name}").into();
         Ok(Some(Order { rule, target, measure, lasts, fires: self.status != "resolved" }))
     }
@@ -178,5 +188,9 @@ mod tests {
             Err("`jail` is no measure"),
         );
         check(r#"{"labels":{"tidegate_zone":"a"}}"#, Err("zone needs upstream beside it"));
+        check(
+            r#"{"labels":{"tidegate_route":"pay","tidegate_for":"9000d"}}"#,
+            Err("tidegate_for: `9000d` is over a year"),
+        );
     }
 }
