@@ -127,6 +127,21 @@ fn a_slip_in_an_admin_call_is_told_and_does_nothing() {
 }
 
 #[test]
+fn who_is_banned_is_told_to_who_may_change_it() {
+    let origin = Origin::start(Reply::ok("ok"));
+    let config =
+        format!("admin: {{ address: 127.0.0.1:0, token: '${{env:ADMIN_TOKEN}}' }}\n{ALL_TO_API}");
+    let gateway = Gateway::builder(&config)
+        .set("origin", origin.address())
+        .env("ADMIN_TOKEN", "s3cr3t-t0ken-0f-the-t3st")
+        .start();
+    assert_eq!(get(gateway.admin(), "/bans").status, 401);
+    assert_eq!(get(gateway.admin(), "/report/scopes").status, 401);
+    let ask = Ask::new("GET", "/bans").field("Authorization", "Bearer s3cr3t-t0ken-0f-the-t3st");
+    assert_eq!(ask.send(gateway.admin()).status, 200);
+}
+
+#[test]
 fn a_web_page_cannot_make_a_browser_reload() {
     let origin = Origin::start(Reply::ok("ok"));
     let gateway = in_front_of(origin.address());

@@ -58,16 +58,24 @@ pub(crate) fn admin_call(
     (method, target): (&Method, &str),
     status: StatusCode,
 ) -> Notice {
-    let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let mut notice = By::Admin(peer)
+    let (path, query) = of_target(target);
+    let notice = By::Admin(peer)
         .caused(notice(edge, NoticeKind::AdminCall, "an admin call"))
-        .with("operation", format!("{method} {}", clean(path)))
+        .with("operation", format!("{method} {path}"))
         .with("status", status.as_u16().to_string());
-    // Whom an erasure or a revocation names is nobody's business here.
-    if !query.is_empty() && !path.starts_with("/audit/") && path != "/revoke" {
-        notice = notice.with("query", clean(query));
+    match query {
+        Some(query) => notice.with("query", query),
+        None => notice,
     }
-    notice
+}
+
+/// What may be told of an admin call: its path, and its query unless that names people, whom the
+/// call's own record has as pseudonyms.
+pub(crate) fn of_target(target: &str) -> (String, Option<String>) {
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let names_people = path.starts_with("/audit/") || matches!(path, "/revoke" | "/bans");
+    let query = (!query.is_empty() && !names_people).then(|| clean(query));
+    (clean(path), query)
 }
 
 /// Health checks changed their mind about an endpoint.

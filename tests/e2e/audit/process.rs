@@ -110,6 +110,14 @@ fn a_monitor_can_follow_the_log_on_the_admin_listener() {
     let erase = Ask::new("POST", "/audit/erase").field("origin", "http://evil.example").body("");
     assert_eq!(erase.send(gateway.admin()).status, 403);
     recorded(&gateway, |record| record["kind"] == "admin" && record["status"] == 403);
+    // Whom a ban names is in the ban's own record.
+    let ban = Ask::new("POST", "/bans?network=203.0.113.9&reason=fraud").body("");
+    assert_eq!(ban.send(gateway.admin()).status, 200);
+    let call = recorded(&gateway, |record| record["kind"] == "admin" && record["event"] == "/bans");
+    assert!(!call.to_string().contains("203.0.113.9"), "{call}");
+    let told = gateway.stderr();
+    let line = told.lines().find(|line| line.contains("operation=POST /bans"));
+    assert!(line.is_some_and(|line| !line.contains("203.0.113.9")), "{line:?}");
     for metric in ["size", "records_total", "bytes_total", "commit_seconds_count", "healthy"] {
         let value = gateway.metric(&format!("tidegate_audit_{metric}"), &[]);
         assert!(value.is_some_and(|value| value > 0.0), "{metric}: {value:?}");

@@ -21,6 +21,7 @@ use super::changes::{self, hash};
 use super::keys::Fingerprints;
 use super::{Auditor, LOOK, Unkept};
 use crate::edge::Edge;
+use crate::happened;
 
 /// How long requests that are no key events may still be recorded after a hand-over.
 const RELEASE: Duration = Duration::from_secs(2);
@@ -181,14 +182,11 @@ impl Edge {
         let reads = matches!(*method, Method::GET | Method::HEAD);
         let denied = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
         let Some(auditor) = self.administration().filter(|_| !reads || denied) else { return };
-        let event = target.split('?').next().unwrap_or_default();
-        let mut record = auditor.record(self.clock().wall(), Kind::Admin, &clean(event));
+        let (path, query) = happened::of_target(target);
+        let mut record = auditor.record(self.clock().wall(), Kind::Admin, &path);
         record.client = peer.map(|peer| peer.ip().to_string());
         record.method = Some(method.to_string());
         record.status = Some(status.as_u16());
-        // Whom an erasure is about is told by its own record, as pseudonym.
-        let query = target.split_once('?').map(|(_, query)| clean(query));
-        let query = query.filter(|_| !event.starts_with("/audit/"));
         auditor.note(&record.with("query", query));
     }
 
