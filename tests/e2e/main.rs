@@ -37,6 +37,7 @@ mod resilience;
 mod response;
 mod response_guards;
 mod response_imports;
+mod response_places;
 mod retries;
 mod routes;
 mod scope_report;

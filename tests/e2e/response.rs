@@ -225,6 +225,76 @@ fn the_tarpit_holds_answers_and_is_bounded() {
 }
 
 #[test]
+fn the_tarpit_holds_up_no_drain() {
+    let Rig { mut gateway, _origins } = rig(&CONFIG.replace("delay: 1s", "delay: 50s"));
+    tidegate(&gateway, &["bans", "add", "203.0.113.9", "--measure", "tarpit"]);
+    let address = gateway.address();
+    let held = std::thread::spawn(move || {
+        Ask::new("GET", "/pay").field("X-Forwarded-For", "203.0.113.9").send(address)
+    });
+    wait::until("the tarpit", || gateway.metric("tidegate_tarpit_held", &[]) == Some(1.0));
+    let (took, ()) = wait::timed(|| {
+        gateway.terminate();
+        gateway.wait_exit(Duration::from_secs(20));
+    });
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    let answer = held.join().expect("an answer");
+    assert_eq!((answer.status, &*answer.text()), (200, "paid"));
+}
+
+/// Rule, measure, target and offence of a decision.
+fn brief(decision: &Value) -> Value {
+    json!([decision["rule"], decision["measure"], decision["target"], decision["offence"]])
+}
+
+/// What a recording is said to lead to under another policy is what the running binary decides
+/// under it.
+#[test]
+fn a_recording_tells_what_another_policy_decides() {
+    let traffic = |gateway: &Gateway| {
+        for _ in 0..12 {
+            for client in ["203.0.113.9", "203.0.113.10"] {
+                as_client(gateway, client, "/nothing");
+            }
+            as_client(gateway, "203.0.113.11", "/pay");
+        }
+    };
+    let recorded = rig(&CONFIG.replace("ladder: [block]", "ladder: [alert]")).gateway;
+    traffic(&recorded);
+    wait::until("the log", || recorded.access_log().len() == 36);
+    let lines: Vec<String> = recorded.access_log().iter().map(Value::to_string).collect();
+
+    let changed = CONFIG.replace(
+        "{ capacity: 5, leak: 1/h }\n      ladder: [block]",
+        "{ capacity: 3, leak: 1/h }\n      ladder: [alert, block]",
+    );
+    let config = format!("sinks: {{ soc: {{ file: {{ path: <dir>/soc.jsonl }} }} }}\n{changed}");
+    let builder = Gateway::builder(&config).file("recorded.log", &lines.join("\n"));
+    let running = rig_with(builder).gateway;
+    traffic(&running);
+    let folder = running.folder();
+    let decided = || -> Vec<Value> {
+        let text = fs::read_to_string(folder.join("soc.jsonl")).unwrap_or_default();
+        let records = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let decided = records.filter(|record| record["notice"] == "decided");
+        decided.map(|record| brief(&record["decision"])).collect()
+    };
+    wait::until("the decisions", || decided().len() >= 4);
+    let report = Command::new(binary())
+        .args(["policy", "test", "--as-configured", "--json", "--config"])
+        .arg(folder.join("tidegate.yaml"))
+        .arg(folder.join("recorded.log"))
+        .output()
+        .expect("runs");
+    let text = String::from_utf8_lossy(&report.stdout).into_owned();
+    let told = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let told: Vec<Value> =
+        told.filter(|line| line["rule"].is_string()).map(|line| brief(&line)).collect();
+    assert_eq!(told, decided());
+    assert_eq!(told.len(), 4, "{text}");
+}
+
+#[test]
 fn the_isolated_are_led_to_the_quarantine() {
     let Rig { gateway, _origins } = rig(CONFIG);
     tidegate(&gateway, &["bans", "add", "203.0.113.9", "--measure", "isolate"]);

@@ -120,6 +120,19 @@ impl JsonSchema for Network {
     }
 }
 
+/// The address of which only what one site or subscriber cannot choose is left: all of IPv4, and of
+/// IPv6, which gives everybody as many addresses as they like, the first `bits`.
+#[must_use]
+pub fn site(address: IpAddr, bits: u32) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => {
+            let rest = u128::MAX.checked_shr(bits).unwrap_or(0);
+            Ipv6Addr::from_bits(v6.to_bits() & !rest).into()
+        }
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
 /// A set of networks, compiled for look-ups: sorted ranges that neither overlap nor touch, found
 /// by binary search.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -197,6 +210,18 @@ fn holds<A: Copy + Ord>(ranges: &[(A, A)], address: A) -> bool {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+
+    #[test]
+    fn a_site_is_what_its_hosts_have_in_common() {
+        let check = |address: &str, bits, expected: &str| {
+            assert_eq!(site(address.parse().unwrap(), bits).to_string(), expected, "{address}");
+        };
+        check("192.0.2.7", 48, "192.0.2.7");
+        check("::ffff:192.0.2.7", 64, "192.0.2.7");
+        check("2001:db8:1:2:3::4", 64, "2001:db8:1:2::");
+        check("2001:db8:1:2:3::4", 48, "2001:db8:1::");
+        check("2001:db8:1:2:3::4", 128, "2001:db8:1:2:3::4");
+    }
 
     use super::*;
 

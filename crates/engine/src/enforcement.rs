@@ -2,13 +2,13 @@
 //! a token are refused here; what is to be held back or isolated is told to the proxy.
 
 use std::hash::Hash;
-use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_auth::{Auth, token_hash};
 use tidegate_core::decision::{Measure, Target};
+use tidegate_core::net::site;
 use tidegate_core::{Denial, Request};
 use tidegate_guard::bans::{Ban, Bans, InForce};
 use tidegate_guard::measures::{IsolateSettings, Place, Tarpit, TarpitSettings, ThrottleSettings};
@@ -128,7 +128,7 @@ impl Enforcement {
             // The tarpit has a tighter bucket, too: nobody fills all of its places.
             Measure::Throttle | Measure::Tarpit => {
                 // All on a route or in a network are not one offender.
-                let each = is_many(&found.target).then(|| bucket_of(request.client));
+                let each = is_many(&found.target).then(|| site(request.client, 64));
                 match self.take((&found.target, each), request) {
                     Ok(()) => Ok(Some(found).filter(|found| found.measure == Measure::Tarpit)),
                     Err(wait) => Err(Box::new((found.slow_down(wait), found))),
@@ -159,15 +159,5 @@ fn is_many(target: &Target) -> bool {
         }
         Target::Route(_) => true,
         _ => false,
-    }
-}
-
-/// A client, and of IPv6 what one subscriber gets.
-fn bucket_of(client: IpAddr) -> IpAddr {
-    match client.to_canonical() {
-        IpAddr::V6(address) => {
-            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)))
-        }
-        address @ IpAddr::V4(_) => address,
     }
 }

@@ -1,7 +1,7 @@
 //! The day itself: what everybody does, in the order of time, and what the policy makes of it.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use tidegate_guard::response::{
     Builtin, Decisions, Geo, NoUpstreams, ResponseSettings, Surroundings,
 };
 
-use super::actors::{ATTACKERS, Act, Aim, Group, NORMAL, Plan};
+use super::actors::{ATTACKERS, Act, Aim, Group, Home, NORMAL, Plan};
 
 /// A day that is over.
 pub(crate) struct Day {
@@ -79,6 +79,8 @@ struct Source {
 struct Happening {
     at: f64,
     source: u32,
+    /// Who of the people behind an address.
+    person: u32,
     act: Act,
 }
 
@@ -93,7 +95,8 @@ impl Day {
         let mut happenings = Vec::new();
         for (index, source) in sources.iter().enumerate() {
             let index = u32::try_from(index).unwrap();
-            let mut add = |at, act| happenings.push(Happening { at, source: index, act });
+            let mut add =
+                |at, person, act| happenings.push(Happening { at, source: index, person, act });
             plan(source, &mut chance, &mut add);
         }
         happenings.retain(|happening| happening.at < f64::from(hours) * 3_600.0);
@@ -122,15 +125,25 @@ fn sources(chance: &mut Chance) -> Vec<Source> {
     let mut sources = Vec::new();
     for (number, group) in (0_u32..).zip(NORMAL.iter().chain(ATTACKERS)) {
         for n in 0..group.sources {
-            let bits = if group.neighbours {
-                0xc612_0000 + (number << 8) + n % 250
-            } else {
-                // Anywhere from 11.0.0.0 on, never twice.
-                0x0b00_0000 + (chance.below(0x70) << 24) + (number << 18) + (n << 3)
+            let address = match group.home {
+                Home::Neighbours => {
+                    Ipv4Addr::from_bits(0xc612_0000 + (number << 8) + n % 250).into()
+                }
+                // Never 0 below the first 48 bits.
+                Home::Hopping(_) => Ipv6Addr::from_bits(
+                    0x2001_0db8 << 96 | u128::from((number << 10) + n) << 80 | 1,
+                )
+                .into(),
+                Home::Behind(name) => address_of(&sources, name),
+                // From 11.0.0.0 on, never twice.
+                Home::Anywhere => {
+                    let far = chance.below(0x70) << 24;
+                    Ipv4Addr::from_bits(0x0b00_0000 + far + (number << 18) + (n << 3)).into()
+                }
             };
             sources.push(Source {
                 group,
-                address: Ipv4Addr::from_bits(bits).into(),
+                address,
                 name: format!("{}-{n}", group.name),
                 first_bad: None,
                 told: None,
@@ -143,17 +156,35 @@ fn sources(chance: &mut Chance) -> Vec<Source> {
     sources
 }
 
+fn address_of(sources: &[Source], name: &str) -> IpAddr {
+    sources.iter().find(|source| source.group.name == name).unwrap().address
+}
+
+impl Source {
+    /// The address of a request: whoever hops has another one for each person or request.
+    fn address_now(&self, person: u32) -> IpAddr {
+        match (self.group.home, self.address) {
+            (Home::Hopping(bits), IpAddr::V6(base)) => {
+                let hop = u128::try_from(self.events).unwrap() + u128::from(person);
+                let hop = if bits == 48 { (hop % 65_535 + 1) << 64 } else { hop << 16 };
+                Ipv6Addr::from_bits(base.to_bits() | hop).into()
+            }
+            (_, address) => address,
+        }
+    }
+}
+
 /// When a bad release serves pages with files that are not there, and when the application fails.
 const BAD_RELEASE: std::ops::Range<f64> = 50_400.0..52_200.0;
 const FAILING: std::ops::Range<f64> = 57_600.0..58_800.0;
 
 const DAY: f64 = 86_400.0;
 
-fn plan(source: &Source, chance: &mut Chance, add: &mut impl FnMut(f64, Act)) {
+fn plan(source: &Source, chance: &mut Chance, add: &mut impl FnMut(f64, u32, Act)) {
     match source.group.plan {
         Plan::People { people, sessions } => {
-            for _ in 0..people * sessions {
-                session(chance, add);
+            for n in 0..people * sessions {
+                session(chance, &mut |at, act| add(at, n % people, act));
             }
         }
         Plan::Program { every, broken } => {
@@ -161,7 +192,7 @@ fn plan(source: &Source, chance: &mut Chance, add: &mut impl FnMut(f64, Act)) {
             let mut at = chance.unit() * every;
             while at < DAY {
                 let is_broken = broken && (fails_from..fails_from + 3_600.0).contains(&at);
-                add(at, if is_broken { Act::Expired(0) } else { Act::Page });
+                add(at, 0, if is_broken { Act::Expired(0) } else { Act::Page });
                 at += every;
             }
         }
@@ -169,29 +200,29 @@ fn plan(source: &Source, chance: &mut Chance, add: &mut impl FnMut(f64, Act)) {
             let begin = chance.unit() * (DAY - 3_600.0);
             let mut at = begin;
             while at < begin + 3_600.0 {
-                add(at, Act::Anonymous);
+                add(at, 0, Act::Anonymous);
                 at += every;
             }
         }
-        Plan::Lured { files } => {
+        Plan::Lured { times, every, act } => {
             let at = chance.unit() * (DAY - 60.0);
-            (0..files).for_each(|n| add(at + f64::from(n) * 0.05, Act::Lured(n)));
+            (0..times).for_each(|n| add(at + f64::from(n) * every, 0, act(n)));
         }
         Plan::Crawler { every } => {
             let (mut at, mut page) = (0.0, 0);
             while at < DAY {
                 let gone = chance.unit() < 0.03;
-                add(at, if gone { Act::Missing(page) } else { Act::Page });
+                add(at, 0, if gone { Act::Missing(page) } else { Act::Page });
                 (at, page) = (at + every * 2.0 * chance.unit(), page + 1);
             }
         }
         Plan::Attack { every, lasts, act } => {
             // Groups of one campaign begin together.
-            let campaign = source.group.neighbours || source.group.sources > 100;
+            let campaign = source.group.home == Home::Neighbours || source.group.sources > 100;
             let begin = if campaign { 30_000.0 } else { chance.unit() * (DAY - lasts) };
             let (mut at, mut n) = (begin + chance.unit() * every, chance.below(1_000) * 100_000);
             while at < begin + lasts {
-                add(at, act(n));
+                add(at, 0, act(n));
                 (at, n) = (at + every * (0.8 + 0.4 * chance.unit()), n + 1);
             }
         }
@@ -275,14 +306,15 @@ impl Run {
         if happening.act != Act::Page && happening.act != Act::Login {
             source.first_bad.get_or_insert(happening.at);
         }
+        let address = source.address_now(happening.person);
         let held = self.holds.iter().find(|(decision, _)| {
-            decision.measure == Measure::Block && means(&decision.target, source)
+            decision.measure == Measure::Block && means(&decision.target, source, address)
         });
         let held = held.map(|(decision, _)| Arc::clone(decision));
         if held.is_none() && source.stopped.is_none() {
             source.events_before += 1;
         }
-        let made = self.observe(happening.act, source, held.as_deref());
+        let made = self.observe(happening, source, address, held.as_deref());
         self.take(made, sources);
     }
 
@@ -292,7 +324,8 @@ impl Run {
         for decision in made.decided {
             let stops =
                 decision.measure > Measure::Alert && decision.standing == Standing::Enforced;
-            for source in sources.iter_mut().filter(|source| means(&decision.target, source)) {
+            let is_meant = |source: &&mut Source| means(&decision.target, source, source.address);
+            for source in sources.iter_mut().filter(is_meant) {
                 source.told.get_or_insert(self.time);
                 if stops {
                     source.stopped.get_or_insert(self.time);
@@ -305,7 +338,13 @@ impl Run {
         }
     }
 
-    fn observe(&self, act: Act, source: &Source, held: Option<&Decision>) -> Decisions {
+    fn observe(
+        &self,
+        Happening { act, person, .. }: Happening,
+        source: &Source,
+        address: IpAddr,
+        held: Option<&Decision>,
+    ) -> Decisions {
         let path = match act {
             Act::Secret(n) | Act::Lured(n) => format!("/{n}/.env"),
             Act::Missing(n) | Act::Forbidden(n) => format!("/records/{n}"),
@@ -325,18 +364,25 @@ impl Run {
         };
         let expired = matches!(act, Act::Expired(_)).then_some("the token expired 60 s ago");
         let is_login = matches!(act, Act::Login | Act::LoginFailed | Act::Anonymous);
+        // People have one of a few hundred browsers and versions.
+        let agent = match person % 300 {
+            0 => source.group.user_agent.to_owned(),
+            n => format!("{} ({n})", source.group.user_agent),
+        };
         let mut fields = HeaderMap::new();
-        if matches!(act, Act::Lured(_)) {
+        fields.insert("user-agent", HeaderValue::from_str(&agent).unwrap());
+        if matches!(act, Act::Lured(_) | Act::LuredMalformed | Act::LuredFlood) {
             fields.insert("sec-fetch-site", HeaderValue::from_static("cross-site"));
         }
         let event = Event {
-            client: source.address,
+            client: address,
             method: Some(if is_login { &Method::POST } else { &Method::GET }),
             path: &path,
-            user_agent: Some(source.group.user_agent),
+            user_agent: Some(&agent),
             headers: Some(&fields),
             route: Some("shop"),
             status,
+            upstream_status: reason.is_none().then_some(status),
             reason,
             evidence: expired,
             waf: matches!(act, Act::Attack(_)).then_some(&found),
@@ -357,8 +403,8 @@ fn answer(act: Act) -> (u16, Option<Reason>) {
         Act::LoginFailed => (401, None),
         Act::Expired(_) | Act::Forged(_) => (401, Some(Reason::InvalidToken)),
         Act::Attack(_) => (403, Some(Reason::WafBlocked)),
-        Act::Limited => (429, Some(Reason::RateLimited)),
-        Act::Malformed => (400, Some(Reason::MalformedRequest)),
+        Act::Limited | Act::LuredFlood => (429, Some(Reason::RateLimited)),
+        Act::Malformed | Act::LuredMalformed => (400, Some(Reason::MalformedRequest)),
         Act::Forbidden(_) => (403, Some(Reason::AccessDenied)),
         Act::Failed => (500, None),
     }
@@ -366,9 +412,9 @@ fn answer(act: Act) -> (u16, Option<Reason>) {
 
 /// Whether a decision is about somebody. One about a route tells of the campaign, and so counts
 /// for those who take part in it.
-fn means(target: &Target, source: &Source) -> bool {
+fn means(target: &Target, source: &Source, address: IpAddr) -> bool {
     match target {
-        Target::Network(network) => network.net().contains(&source.address),
+        Target::Network(network) => network.net().contains(&address),
         Target::Subject(party) => *party.id == *source.name,
         Target::Route(_) => source.group.aim == Aim::Told && source.first_bad.is_some(),
         _ => false,

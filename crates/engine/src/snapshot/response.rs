@@ -130,7 +130,7 @@ impl Upstreams for Ours {
     fn zone(&self, upstream: &str, endpoint: SocketAddr) -> Option<Box<str>> {
         let all = self.pools.get(upstream)?.endpoints();
         let found = all.iter().find(|candidate| candidate.address() == endpoint)?;
-        found.locality().zone.as_deref().map(Into::into)
+        zone_of(found)
     }
 
     fn without(&self, target: &Target) -> Option<Remaining> {
@@ -139,7 +139,7 @@ impl Upstreams for Ours {
         };
         let is_meant = |of: &Endpoint| match target {
             Target::Endpoint { endpoint, .. } => of.address() == *endpoint,
-            Target::Zone { zone, .. } => of.locality().zone.as_deref() == Some(&**zone),
+            Target::Zone { zone, .. } => of.locality().is_named(zone),
             _ => false,
         };
         let all = self.pools.get(&**upstream)?.endpoints();
@@ -148,6 +148,12 @@ impl Upstreams for Ours {
             total: all.len(),
         })
     }
+}
+
+/// The zone with its region, by which it is not mistaken for another region's.
+fn zone_of(endpoint: &Endpoint) -> Option<Box<str>> {
+    let place = endpoint.locality();
+    place.zone.is_some().then(|| place.to_string().into())
 }
 
 impl Snapshot {

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use tidegate_core::clock::ManualClock;
 use tidegate_core::decision::{Decision, Measure, Standing, Target};
 use tidegate_core::event::{Applied, Identity, WafMatch, WafSummary};
+use tidegate_core::reading::{ReadingRules, read_http2_head};
 use tidegate_core::{Clock, Event, Notice, NoticeKind, Reason};
 use tidegate_guard::ResponsePolicy;
 use tidegate_guard::bans::Now;
@@ -134,13 +135,16 @@ impl Replay {
         let waf = line.waf.as_ref().map(Waf::summary);
         let identity = line.auth.as_ref().and_then(Auth::identity);
         let method = line.method.as_deref().and_then(|method| method.parse::<Method>().ok());
+        let path = line.path.as_deref().unwrap_or_default();
+        let canonical = canonical(path);
         let mut event = Event {
             time,
             request_id: line.request_id.as_deref().unwrap_or_default(),
             client,
             method: method.as_ref(),
             host: line.host.as_deref().unwrap_or_default(),
-            path: line.path.as_deref().unwrap_or_default(),
+            path,
+            canonical_path: canonical.as_deref().unwrap_or_default(),
             user_agent: line.user_agent.as_deref(),
             referer: line.referer.as_deref(),
             country: line.country.as_deref(),
@@ -154,7 +158,7 @@ impl Replay {
             evidence: line.evidence.as_deref(),
             waf: waf.as_ref(),
             identity: identity.as_ref(),
-            credential: line.auth.as_ref().and_then(|auth| auth.credential.as_deref()),
+            credential: line.credential.as_deref(),
             measure: line.measure.as_ref().map(Recorded::applied),
             ..Event::default()
         };
@@ -264,6 +268,14 @@ fn means(target: &Target, event: &Event<'_>) -> bool {
     }
 }
 
+/// The path as the running binary understood it; records have it as it came.
+fn canonical(path: &str) -> Option<String> {
+    let uri = format!("https://host.invalid{path}");
+    let (parts, ()) = http::Request::builder().uri(uri).body(()).ok()?.into_parts();
+    let read = read_http2_head(&parts, &ReadingRules::default()).ok()?;
+    Some(read.path.into_owned())
+}
+
 fn reason(code: &str) -> Option<Reason> {
     Reason::ALL.iter().copied().find(|reason| reason.code() == code)
 }
@@ -292,6 +304,7 @@ struct Line {
     duration_ms: Option<f64>,
     measure: Option<Recorded>,
     auth: Option<Auth>,
+    credential: Option<String>,
     waf: Option<Waf>,
 }
 
@@ -313,11 +326,9 @@ struct Auth {
     provider: Option<String>,
     subject: Option<Box<str>>,
     client: Option<Box<str>>,
-    credential: Option<String>,
 }
 
 impl Auth {
-    /// Who asked, if that was known: a credential may have been shown that does not hold.
     fn identity(&self) -> Option<Identity> {
         self.provider.as_ref()?;
         let is_key = self.method.as_deref() == Some("api_key");
@@ -440,6 +451,37 @@ upstreams: { app: { endpoints: [10.0.0.1:80] } }
         let (decision, _) = &replay.decided()[0];
         assert_eq!(decision.target.to_string(), "endpoint 10.0.0.1:80 of app");
         assert_eq!(replay.counts().notices, 4);
+    }
+
+    /// What is decided about recorded events, as the running binary writes them, is what is decided
+    /// about the events.
+    #[test]
+    fn a_record_has_what_rules_look_at() {
+        use tidegate_core::record::{event, json::Object};
+        let mut replay = replay("", false);
+        for n in 0..60_u32 {
+            let token = format!("{n:064x}");
+            let is_secret = n < 20;
+            let written = Event {
+                client: if is_secret { "198.51.100.7" } else { "198.51.100.8" }.parse().unwrap(),
+                request_id: "id",
+                path: if is_secret { "/%2eenv" } else { "/" },
+                method: Some(&Method::GET),
+                status: 401,
+                reason: Some(Reason::InvalidToken),
+                credential: Some(&token),
+                ..Event::default()
+            };
+            let mut text = Vec::new();
+            let mut line = Object::begin(&mut text);
+            line.time("time", SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000));
+            event::members(&mut line, &written);
+            line.end();
+            replay.line(std::str::from_utf8(&text).unwrap()).unwrap();
+        }
+        let mut rules: Vec<&str> = replay.decided().iter().map(|(of, _)| &*of.rule).collect();
+        rules.dedup();
+        assert_eq!(rules, ["secret-files", "token-guessing"]);
     }
 
     #[track_caller]

@@ -72,7 +72,7 @@ impl ResponsePolicy {
         })
     }
 
-    fn rule(&self, name: &str) -> Option<&Rule> {
+    pub(super) fn rule(&self, name: &str) -> Option<&Rule> {
         self.requests.iter().chain(&self.notices).find(|rule| *rule.name == *name)
     }
 }

@@ -1,10 +1,10 @@
 //! Who is counted apart, and whom a decision is then about.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 use tidegate_core::decision::{Party, Target};
-use tidegate_core::net::Network;
+use tidegate_core::net::{self, Network};
 
 use super::hash::Secret;
 use super::seen::Seen;
@@ -15,10 +15,7 @@ use super::when::path_of;
 /// The address as one client has it: an IPv6 network gives its hosts as many as they like, so the
 /// first 64 bits count.
 pub(super) fn client_network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64)).into(),
-        v4 @ IpAddr::V4(_) => v4,
-    }
+    net::site(address, 64)
 }
 
 impl KeySettings {

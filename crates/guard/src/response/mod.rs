@@ -111,7 +111,8 @@ impl ResponsePolicy {
     /// Takes the event of a request that has ended. Answers of enforcement count for nothing.
     pub fn observe(&self, event: &Event<'_>, now: Now) -> Option<Decisions> {
         let at = self.shared.at(now);
-        self.shared.population.see(event, at, || self.is_protected(event.client));
+        let is_met = event.measure.is_some_and(|by| self.rule(by.rule).is_some());
+        self.shared.population.see(event, at, is_met, || self.is_protected(event.client));
         if event.is_own_enforcement() {
             return None;
         }
@@ -127,12 +128,24 @@ impl ResponsePolicy {
         self.look(&self.notices, &Seen::new(What::Notice(notice), &self.geo), Moment { now, at })
     }
 
-    /// Forgets clients that are gone; to be called about once a second. Answers if the cap was
-    /// reached and is so no more.
+    /// Forgets clients that are gone; to be called about once a second. Answers if the cap is
+    /// reached, or was and is so no more.
     pub fn tick(&self, now: Now) -> Option<Decisions> {
-        let counted = self.shared.population.tick(self.cap, self.shared.at(now))?;
-        let notice = cap_notice(now.wall, NoticeKind::EnforcementResumed, counted);
-        Some(Decisions { decided: Vec::new(), notices: vec![notice] })
+        let (capped, counted) = self.shared.population.tick(self.cap, self.shared.at(now))?;
+        let kind = match capped {
+            true => NoticeKind::EnforcementCapped,
+            false => NoticeKind::EnforcementResumed,
+        };
+        Some(Decisions { decided: Vec::new(), notices: vec![cap_notice(now.wall, kind, counted)] })
+    }
+
+    /// A decision was not carried out: its rule takes it back, and decides about its target again
+    /// in a minute at the earliest.
+    pub fn not_done(&self, decision: &Decision, now: Now) {
+        let Some(rule) = self.rule(&decision.rule) else { return };
+        let at = self.shared.at(now);
+        rule.not_done(self.shared.secret.hash(TARGET, &decision.target), at);
+        self.shared.population.spare(&decision.target, at);
     }
 
     /// Forgets offences of somebody whose measures were lifted by hand: the next is the first.

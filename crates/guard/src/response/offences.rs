@@ -27,6 +27,12 @@ struct Offender {
     forgotten_at: u64,
 }
 
+impl Offender {
+    fn new(target: u64) -> Self {
+        Self { target, offences: 0, warned: false, step: 0, until: 0, forgotten_at: 0 }
+    }
+}
+
 impl Slot for Offender {
     fn key(&self) -> u64 {
         self.target
@@ -79,14 +85,7 @@ impl Offences {
         judge: impl FnOnce(Step) -> Verdict,
     ) -> Option<(Step, Verdict)> {
         let count = |shard: &mut super::table::Shard<Offender>| {
-            let new = || Offender {
-                target,
-                offences: 0,
-                warned: false,
-                step: 0,
-                until: 0,
-                forgotten_at: 0,
-            };
+            let new = || Offender::new(target);
             let offender = self.table.entry(shard, target, now, new)?;
             if offender.until.max(offender.forgotten_at) <= now {
                 *offender = new();
@@ -115,6 +114,18 @@ impl Offences {
             Some((step, verdict))
         };
         self.table.with(target, count).flatten()
+    }
+
+    /// What was answered last is not carried out: it does not count, and is not answered again
+    /// before the time that a decision beyond the cap has.
+    pub(super) fn not_done(&self, target: u64, now: u64) {
+        self.table.with(target, |shard| {
+            if let Some(offender) = self.table.entry(shard, target, now, || Offender::new(target)) {
+                offender.offences = offender.offences.saturating_sub(1);
+                offender.until = now.saturating_add(CAPPED);
+                offender.forgotten_at = offender.forgotten_at.max(offender.until);
+            }
+        });
     }
 
     pub(super) fn forget(&self, target: u64) {
@@ -188,6 +199,16 @@ mod tests {
         assert_eq!(count(119, Verdict::Hit), None);
         assert_eq!(count(120, Verdict::Hit), Some((1, true, Verdict::Hit)));
         assert_eq!(count(121, Verdict::Hit), None);
+    }
+
+    #[test]
+    fn what_is_not_done_does_not_count_and_is_not_answered_at_once() {
+        let offences = Offences::new(100, Secret::new(1));
+        assert_eq!(at(&offences, 0), Some((1, 0, 60)));
+        assert_eq!(at(&offences, 1), Some((2, 1, 120)));
+        offences.not_done(1, SECOND);
+        assert!((2..61).all(|second| at(&offences, second).is_none()));
+        assert_eq!(at(&offences, 61), Some((2, 1, 120)));
     }
 
     #[test]

@@ -99,8 +99,9 @@ impl Rule {
         let same = previous.filter(|old| {
             *old.name == *name && old.max_keys == max_keys && old.settings.counts_like(&settings)
         });
-        // What was only told did not happen: who offended in dry-run begins anew, and the reverse.
-        let offences = same.filter(|old| old.enforce == enforce);
+        // What was only told did not happen: who offended in dry-run begins anew, and the reverse; so
+        // does who stands on a step of another ladder.
+        let offences = same.filter(|old| old.enforce == enforce && *old.ladder == *ladder);
         let new = || Arc::new(Offences::new(max_keys, secret));
         Ok(Self {
             name: name.into(),
@@ -189,6 +190,11 @@ impl Rule {
 
     pub(super) fn target(&self, seen: &Seen<'_>, upstreams: &dyn Upstreams) -> Option<Target> {
         self.key.target(seen, upstreams)
+    }
+
+    /// What was to be done about somebody is not.
+    pub(super) fn not_done(&self, target: u64, at: u64) {
+        self.offences.not_done(target, at);
     }
 
     pub(super) fn forget(&self, target: u64) {

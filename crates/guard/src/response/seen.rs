@@ -57,16 +57,19 @@ impl<'a> Seen<'a> {
         }
     }
 
-    /// The value of a request header. The two that every event has are known without the others.
+    /// The value of a request header, of several fields the first. Two are known where the fields
+    /// are not.
     pub(super) fn header(&self, name: &HeaderName) -> Option<&'a [u8]> {
         let event = self.request()?;
-        if *name == http::header::USER_AGENT {
-            return event.user_agent.map(str::as_bytes);
+        if let Some(fields) = event.headers {
+            return fields.get(name).map(http::HeaderValue::as_bytes);
         }
-        if *name == http::header::REFERER {
-            return event.referer.map(str::as_bytes);
-        }
-        event.headers?.get(name).map(http::HeaderValue::as_bytes)
+        let text = match *name {
+            http::header::USER_AGENT => event.user_agent,
+            http::header::REFERER => event.referer,
+            _ => None,
+        };
+        text.map(str::as_bytes)
     }
 
     /// Where the client is; looked up once, and only if the event does not say it.

@@ -4,7 +4,7 @@ use http::{HeaderName, Method};
 use regex::bytes::Regex;
 use tidegate_core::event::WafSummary;
 use tidegate_core::units::StatusRange;
-use tidegate_core::{Event, NoticeKind, Reason, SettingsError};
+use tidegate_core::{Event, Fault, NoticeKind, Reason, SettingsError};
 
 use super::seen::{Seen, What};
 use super::settings::WhenSettings;
@@ -134,15 +134,21 @@ impl When {
     }
 }
 
-/// The status that tells what came of it: a client that leaves before it has read the answer does
-/// not hide what the upstream said.
+/// The status that tells what came of it: a client that leaves before it has read the answer, or
+/// reads it too slowly, does not hide what the upstream said.
 pub(super) fn answered(event: &Event<'_>) -> u16 {
-    let left = event.reason == Some(Reason::ClientClosed);
-    event.upstream_status.filter(|_| left).unwrap_or(event.status)
+    event.upstream_status.filter(|_| !is_refused_here(event)).unwrap_or(event.status)
 }
 
+/// Whether it was refused or failed here, rather than answered by its upstream.
 pub(super) fn is_refused(event: &Event<'_>) -> bool {
-    event.reason.is_some_and(|reason| reason != Reason::ClientClosed)
+    let ours = event.reason.is_some_and(|reason| reason != Reason::ClientClosed);
+    ours && (event.upstream_status.is_none() || is_refused_here(event))
+}
+
+fn is_refused_here(event: &Event<'_>) -> bool {
+    let is_ours = |reason: Reason| matches!(reason.fault(), Fault::Client | Fault::Policy);
+    event.reason.is_some_and(|reason| reason != Reason::ClientClosed && is_ours(reason))
 }
 
 /// The path as it was understood: who spells it in another way asks for the same.

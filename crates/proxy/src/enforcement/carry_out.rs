@@ -2,7 +2,6 @@
 //! over; what it decides goes through a bounded queue to one task, which puts the measures in force
 //! in batches, tells of them and records them.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -77,12 +76,12 @@ impl Edge {
 }
 
 impl Edge {
-    /// Lets the policy decide anew about those whom no measure holds although it decided so.
+    /// Tells the policy whom no measure holds although it decided so.
     fn not_done<'d>(&self, decided: impl Iterator<Item = &'d Arc<Decision>>) {
         let live = self.live();
         let Some(policy) = live.snapshot.response() else { return };
         for decision in decided {
-            policy.forget(&decision.target, now(self.clock()));
+            policy.not_done(decision, now(self.clock()));
         }
     }
 }
@@ -125,12 +124,10 @@ pub(crate) fn put_in_force(edge: &Edge, decided: Vec<Arc<Decision>>) {
     let live = edge.live();
     let bans = live.snapshot.bans();
     let (now, panic) = (now(edge.clock()), bans.is_suspended());
-    let wished: BTreeSet<Target> = decided
-        .iter()
-        .filter(|decision| decision.standing == Standing::Enforced)
-        .filter(|decision| decision.measure != Measure::Alert)
-        .map(|decision| decision.target.clone())
-        .collect();
+    let wished = |decision: &Decision| {
+        decision.standing == Standing::Enforced && decision.measure != Measure::Alert
+    };
+    let was_wished: Vec<bool> = decided.iter().map(|decision| wished(decision)).collect();
     let mut decided: Vec<_> = decided
         .into_iter()
         .map(|decision| match decision.standing {
@@ -138,10 +135,8 @@ pub(crate) fn put_in_force(edge: &Edge, decided: Vec<Arc<Decision>>) {
             _ => decision,
         })
         .collect();
-    let holds = |decision: &&Arc<Decision>| {
-        decision.standing == Standing::Enforced && decision.measure != Measure::Alert
-    };
-    let wanted: Vec<Ban> = decided.iter().filter(holds).map(|decision| ban(decision)).collect();
+    let wanted = decided.iter().filter(|decision| wished(decision));
+    let wanted: Vec<Ban> = wanted.map(|decision| ban(decision)).collect();
     // Where much changed at once the tables are made anew here.
     let (_, refused) = tokio::task::block_in_place(|| bans.add(wanted, now));
     for NotTaken { target, why } in refused {
@@ -150,12 +145,12 @@ pub(crate) fn put_in_force(edge: &Edge, decided: Vec<Arc<Decision>>) {
             Why::Full | Why::Over | Why::Senseless => Standing::Capped,
         };
         tracing::warn!(%target, %why, "a measure is not put in force");
-        for decision in decided.iter_mut().filter(|one| holds(&&**one) && one.target == target) {
+        for decision in decided.iter_mut().filter(|one| wished(one) && one.target == target) {
             *decision = with_standing(decision, standing);
         }
     }
-    let failed = |decision: &&Arc<Decision>| wished.contains(&decision.target) && !holds(decision);
-    edge.not_done(decided.iter().filter(failed));
+    let failed = decided.iter().zip(was_wished).filter(|(decision, was)| *was && !wished(decision));
+    edge.not_done(failed.map(|(decision, _)| decision));
     for decision in decided {
         tell(edge, decision);
     }

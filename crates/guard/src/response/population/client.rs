@@ -1,9 +1,11 @@
 //! One client, as the cap knows it, and which clients a target means.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::hash::{Hash, Hasher};
+use std::net::IpAddr;
 
+use rustc_hash::FxHasher;
 use tidegate_core::decision::Target;
-use tidegate_core::{Event, Reason};
+use tidegate_core::{Event, Reason, net};
 
 use super::RECENT;
 use crate::response::hash::Secret;
@@ -13,22 +15,30 @@ use crate::response::when::{answered, is_refused};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Client {
     address: IpAddr,
-    /// When it was last seen, until when it is hit, and until when lightly, in nanoseconds.
+    /// When it was last seen, until when it is hit, and until when lightly or as far as its requests
+    /// showed, in nanoseconds.
     pub(super) seen: u64,
     pub(super) hit_until: u64,
-    pub(super) lightly_until: u64,
+    pub(super) met_until: u64,
     /// Good answers and bad ones, and whether the last was good.
     good: u16,
     bad: u16,
     pub(super) content: bool,
-    /// A bit for each route that it used, by hash.
+    /// A bit for each route that it used, by hash, and one for each `User-Agent` that had a good
+    /// answer.
     routes: u64,
+    agents: u64,
     /// Whom it was last known as: hashes of subjects, clients and tokens.
     parties: [u32; PARTIES],
 }
 
 /// As many parties behind one address are known.
 const PARTIES: usize = 6;
+
+/// Behind an address with as many agents are many people, if they had as many good answers for each
+/// bad one.
+const CROWD: u32 = 12;
+const GOOD_FOR_A_BAD: u32 = 4;
 
 /// Who had so many bad answers for each good one, or fewer, is served.
 const BAD_FOR_A_GOOD: u32 = 10;
@@ -39,11 +49,12 @@ impl Client {
             address: site(address),
             seen: 0,
             hit_until: 0,
-            lightly_until: 0,
+            met_until: 0,
             good: 0,
             bad: 0,
             content: false,
             routes: 0,
+            agents: 0,
             parties: [0; PARTIES],
         }
     }
@@ -56,10 +67,21 @@ impl Client {
         self.got(event);
     }
 
+    /// Whether many people are behind its address: many different `User-Agent`s had good answers,
+    /// and nearly all that they did was good, so that one attacker does not pass for many at no cost.
+    pub(super) fn is_crowd(&self) -> bool {
+        let mostly_good = u32::from(self.bad) * GOOD_FOR_A_BAD <= u32::from(self.good);
+        mostly_good && self.agents.count_ones() >= CROWD
+    }
+
     /// Whether keeping it away would be an outage: it has good answers, and not too many bad ones
     /// for each.
     pub(super) fn is_served(&self) -> bool {
         self.good > 0 && u32::from(self.bad) <= u32::from(self.good) * BAD_FOR_A_GOOD
+    }
+
+    pub(super) fn is_hit(&self, now: u64) -> bool {
+        self.hit_until.max(self.met_until) > now
     }
 
     pub(super) fn is_recent(&self, now: u64) -> bool {
@@ -76,7 +98,10 @@ impl Client {
         let found = event.waf.is_some_and(|found| !found.matches.is_empty());
         let served = event.upstream_status.is_some() && !is_refused(event) && !found;
         match answered(event) {
-            100..400 if served => (self.good, self.content) = (self.good + 1, true),
+            100..400 if served => {
+                (self.good, self.content) = (self.good + 1, true);
+                self.agents |= event.user_agent.map_or(0, agent_bit);
+            }
             400..500 => (self.bad, self.content) = (self.bad + 1, false),
             _ => {}
         }
@@ -120,10 +145,14 @@ fn party(kind: u8, provider: &str, id: &str, secret: Secret) -> u32 {
 
 /// What counts as one client.
 fn site(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 80)).into(),
-        v4 @ IpAddr::V4(_) => v4,
-    }
+    net::site(address, 48)
+}
+
+/// Not a secret hash: whoever makes agents collide has fewer.
+fn agent_bit(agent: &str) -> u64 {
+    let mut hasher = FxHasher::default();
+    agent.hash(&mut hasher);
+    1 << (hasher.finish() >> 58)
 }
 
 fn route_bit(route: &str, secret: Secret) -> u64 {
@@ -158,6 +187,10 @@ impl Meant {
             Target::Route(route) => Self::On(route_bit(route, secret)),
             Target::Endpoint { .. } | Target::Zone { .. } => Self::Nobody,
         }
+    }
+
+    pub(super) fn is_by_address(&self) -> bool {
+        matches!(self, Self::One(_) | Self::Within(_))
     }
 
     pub(super) fn means(&self, client: &Client) -> bool {
@@ -207,5 +240,19 @@ mod tests {
             client.got(&event);
         }
         assert_eq!((client.good, client.bad), (0, 0));
+    }
+
+    #[test]
+    fn many_agents_that_do_well_are_many_people() {
+        let is_crowd = |agents: u32, bad: u32| {
+            let mut client = somebody();
+            for agent in (0..agents).map(|n| format!("Browser/{n}.0")) {
+                client.got(&Event { user_agent: Some(&agent), ..answered(200) });
+            }
+            (0..bad).for_each(|_| client.got(&answered(401)));
+            client.is_crowd()
+        };
+        assert!(!is_crowd(0, 0) && !is_crowd(1, 0) && !is_crowd(9, 0));
+        assert!(is_crowd(40, 0) && is_crowd(40, 10) && !is_crowd(40, 11));
     }
 }

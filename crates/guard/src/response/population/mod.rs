@@ -7,6 +7,9 @@
 //! honest gets a good answer even then, and counts from then on. That holds as long as the service
 //! does well by those it serves. When it does not, nobody can tell who is honest, and all count.
 //!
+//! An address behind which many people are, as their agents tell, is never hit: a carrier's gateway is
+//! not one client.
+//!
 //! Up to some 8000 clients each is known. Of more a sample is kept, chosen by hash, so that the
 //! shares stay right and the memory stays the same. IPv6 clients count by /48, the most that one
 //! site gets: whoever has it could else be as many clients as he likes.
@@ -78,6 +81,8 @@ struct Census {
 #[derive(Debug, Default)]
 struct Shard {
     clients: FxHashMap<u64, Client>,
+    /// Whether the policy only tells, so that who is hit stays known although they are gone.
+    capped: bool,
     /// One of 2^level clients is known.
     level: u32,
 }
@@ -120,8 +125,16 @@ impl Population {
         Self { secret, shards: Default::default(), told: Mutex::default() }
     }
 
-    /// Somebody asked for something; nobody who is protected counts.
-    pub(super) fn see(&self, event: &Event<'_>, now: u64, is_protected: impl FnOnce() -> bool) {
+    /// Somebody asked for something; nobody who is protected counts. `is_met` says that a measure of
+    /// the policy met it: so it is hit, although that may not have been known when that was decided,
+    /// or was so in another process.
+    pub(super) fn see(
+        &self,
+        event: &Event<'_>,
+        now: u64,
+        is_met: bool,
+        is_protected: impl FnOnce() -> bool,
+    ) {
         let hash = hash_of(event.client, self.secret);
         let Some(shard) = self.shard(hash) else { return };
         let mut shard = shard.lock();
@@ -134,6 +147,9 @@ impl Population {
             Entry::Vacant(place) => place.insert(Client::new(event.client)),
         };
         client.asked(event, now, self.secret);
+        if is_met {
+            client.met_until = client.met_until.max(now.saturating_add(RECENT));
+        }
         if shard.clients.len() > KNOWN {
             shard.shrink(now);
         }
@@ -144,14 +160,18 @@ impl Population {
         let meant = Meant::new(target, self.secret);
         let mut told = self.told.lock();
         let census = self.census(&mut told, now);
-        let (mut known, mut all, mut served) = (false, 0, 0);
+        let (mut known, mut crowd, mut all, mut served) = (false, false, 0, 0);
         self.each(&meant, now, |client, weight| {
             known = true;
+            crowd |= meant.is_by_address() && client.is_crowd();
             if client.hit_until <= now {
                 all += weight;
                 served += if client.is_served() { weight } else { 0 };
             }
         });
+        if crowd {
+            return Verdict::Capped { newly: None };
+        }
         let counted = census.counted();
         let more = if census.is_well() { served } else { all };
         // Whom another measure hits already makes nothing worse.
@@ -173,7 +193,7 @@ impl Population {
             kept.served.hit += served;
         }
         self.each(&meant, now, |client, _| match verdict {
-            Verdict::Lightly => client.lightly_until = wish.until.min(now.saturating_add(LIGHTLY)),
+            Verdict::Lightly => client.met_until = wish.until.min(now.saturating_add(LIGHTLY)),
             _ => client.hit_until = client.hit_until.max(wish.until),
         });
         verdict
@@ -182,22 +202,29 @@ impl Population {
     /// Whom the target means is hit no more.
     pub(super) fn spare(&self, target: &Target, now: u64) {
         self.each(&Meant::new(target, self.secret), now, |client, _| {
-            (client.hit_until, client.lightly_until) = (0, 0);
+            (client.hit_until, client.met_until) = (0, 0);
         });
         self.told.lock().census = None;
     }
 
-    /// Forgets clients that were not seen for long; answers the count if the policy may act again.
-    pub(super) fn tick(&self, cap: Cap, now: u64) -> Option<Counted> {
-        for shard in &self.shards {
-            shard.lock().forget(now);
-        }
+    /// Forgets clients that were not seen for long. Answers the count if the policy only tells from
+    /// now on (`true`), or may act again: somebody may come into what is hit already.
+    pub(super) fn tick(&self, cap: Cap, now: u64) -> Option<(bool, Counted)> {
         let mut told = self.told.lock();
+        for shard in &self.shards {
+            let mut shard = shard.lock();
+            shard.capped = told.capped;
+            shard.forget(now);
+        }
         told.census = None;
-        let counted = self.census(&mut told, now).counted();
-        let over = told.capped && cap.has_room(counted);
-        told.capped &= !over;
-        over.then_some(counted)
+        let census = self.census(&mut told, now);
+        let counted = if told.capped { census.counted() } else { census.served };
+        let turns = match told.capped {
+            true => cap.has_room(counted),
+            false => counted.hit > cap.most(counted.clients),
+        };
+        told.capped ^= turns;
+        turns.then_some((told.capped, counted))
     }
 
     /// How many there are now, and whether the policy only tells.
@@ -228,7 +255,7 @@ impl Population {
         let mut census = Census::default();
         for shard in &self.shards {
             let shard = shard.lock();
-            for client in shard.clients.values().filter(|client| client.is_recent(now)) {
+            for client in shard.clients.values().filter(|client| shard.keeps(client, now)) {
                 census.add(client, 1 << shard.level, now);
             }
         }
@@ -264,7 +291,7 @@ impl Population {
 
 impl Census {
     fn add(&mut self, client: &Client, weight: u64, now: u64) {
-        let hit = if client.hit_until.max(client.lightly_until) > now { weight } else { 0 };
+        let hit = if client.is_hit(now) { weight } else { 0 };
         self.all.clients += weight;
         self.all.hit += hit;
         if !client.is_served() {
@@ -306,15 +333,27 @@ impl Shard {
         (hash >> 8).trailing_zeros() >= self.level
     }
 
+    /// Whether a client still counts. Those who are hit and leave must not make room for others as
+    /// long as the cap is reached: a rule that means everybody would have all of them in turn.
+    fn keeps(&self, client: &Client, now: u64) -> bool {
+        client.is_recent(now) || self.capped && client.is_hit(now)
+    }
+
+    fn drop_gone(&mut self, now: u64) {
+        let mut clients = std::mem::take(&mut self.clients);
+        clients.retain(|_, client| self.keeps(client, now));
+        self.clients = clients;
+    }
+
     fn forget(&mut self, now: u64) {
-        self.clients.retain(|_, client| client.is_recent(now));
+        self.drop_gone(now);
         if self.level > 0 && self.clients.len() < KNOWN / 4 {
             self.level -= 1;
         }
     }
 
     fn shrink(&mut self, now: u64) {
-        self.clients.retain(|_, client| client.is_recent(now));
+        self.drop_gone(now);
         while self.clients.len() > KNOWN && self.level < 40 {
             self.level += 1;
             let level = self.level;

@@ -25,7 +25,7 @@ fn answered(client: IpAddr, status: u16) -> Event<'static> {
 
 impl Population {
     fn met(&self, event: &Event<'_>, now: u64) {
-        self.see(event, now, || false);
+        self.see(event, now, false, || false);
     }
 }
 
@@ -91,13 +91,13 @@ fn once_capped_only_time_or_mercy_helps() {
     assert!(!hit(&people, "10.0.0.9", 0));
     assert_eq!(people.tick(CAP, SECOND), None);
     people.spare(&Target::Network("10.0.0.4".parse().unwrap()), SECOND);
-    assert_eq!(people.tick(CAP, 2 * SECOND), Some(Counted { clients: 100, hit: 4 }));
+    assert_eq!(people.tick(CAP, 2 * SECOND), Some((false, Counted { clients: 100, hit: 4 })));
     assert!(hit(&people, "10.0.0.9", 2 * SECOND));
     assert!(!hit(&people, "10.0.0.8", 2 * SECOND));
     for n in 0..100 {
         people.met(&from(client(n)), 601 * SECOND);
     }
-    assert_eq!(people.tick(CAP, 700 * SECOND), Some(Counted { clients: 100, hit: 0 }));
+    assert_eq!(people.tick(CAP, 700 * SECOND), Some((false, Counted { clients: 100, hit: 0 })));
 }
 
 #[test]
@@ -186,20 +186,89 @@ fn who_turns_out_to_be_served_ends_what_goes_beyond_the_cap() {
     assert!((200..300).all(|n| matches!(verdict(n, 0), Verdict::Hit | Verdict::Lightly)));
     // A rule that means newcomers: under the light measure they get good answers.
     (260..290).for_each(|n| people.met(&answered(client(n), 200), SECOND));
-    assert_eq!(people.tick(CAP, SECOND), None);
     let told = Counted { clients: 230, hit: 30 };
-    assert_eq!(verdict(400, SECOND), Verdict::Capped { newly: Some(told) });
-    assert_eq!(verdict(401, SECOND), Verdict::Capped { newly: None });
+    assert_eq!(people.tick(CAP, SECOND), Some((true, told)));
+    assert_eq!(verdict(400, SECOND), Verdict::Capped { newly: None });
     // The light measure ends, and with it the doubt.
     let later = SECOND + LIGHTLY;
     (0..200).for_each(|n| people.met(&answered(client(n), 200), later));
-    assert!(people.tick(CAP, later).is_some());
+    assert!(people.tick(CAP, later).is_some_and(|(capped, _)| !capped));
     assert_eq!(verdict(402, later), Verdict::Lightly);
 }
 
 #[test]
 fn the_protected_are_no_clients() {
     let people = people(10);
-    people.see(&from(client(77)), 0, || true);
+    people.see(&from(client(77)), 0, false, || true);
     assert_eq!(people.count(0).0.clients, 10);
+}
+
+#[test]
+fn those_who_are_hit_and_leave_make_no_room_for_others() {
+    let people = people(100);
+    let mut hit_in_all = 0;
+    for minute in 0..120 {
+        let now = minute * 60 * SECOND;
+        for n in 0..100 {
+            let day = now + 24 * 3_600 * SECOND;
+            // Who was hit is seen no more.
+            if people.wish_for(n, day, now) {
+                hit_in_all += 1;
+            } else if !people.is_hit(n, now) {
+                people.met(&from(client(n)), now);
+            }
+        }
+        people.tick(CAP, now);
+    }
+    assert_eq!(hit_in_all, 5);
+}
+
+impl Population {
+    /// Whether a wish to hit the client, who is not hit, is granted.
+    fn wish_for(&self, n: u32, until: u64, now: u64) -> bool {
+        let target = Target::Network(client(n).into());
+        let wish = Wish { until, warned: false };
+        !self.is_hit(n, now) && self.hit(&target, wish, CAP, now) == Verdict::Hit
+    }
+
+    fn is_hit(&self, n: u32, now: u64) -> bool {
+        let mut hit = false;
+        let meant = Meant::new(&Target::Network(client(n).into()), self.secret);
+        self.each(&meant, now, |client, _| hit = client.is_hit(now));
+        hit
+    }
+}
+
+#[test]
+fn whom_a_measure_meets_is_hit_whenever_they_came() {
+    let people = people(100);
+    // A network that was nearly empty when it was hit fills, or another process decided it.
+    for n in 0..50 {
+        people.see(&from(client(n)), SECOND, true, || false);
+        people.met(&answered(client(n + 50), 200), SECOND);
+    }
+    assert_eq!(people.count(SECOND + COUNTED_FOR).0, Counted { clients: 100, hit: 50 });
+    for n in 0..50 {
+        people.see(&answered(client(n), 200), SECOND, true, || false);
+    }
+    let told = Counted { clients: 100, hit: 50 };
+    assert_eq!(people.tick(CAP, 2 * SECOND), Some((true, told)));
+}
+
+#[test]
+fn an_address_of_many_people_is_told_of_and_they_by_name_are_hit() {
+    let people = attacked();
+    let agents: Vec<String> = (0..40).map(|n| format!("Browser/{n}.0")).collect();
+    let identity =
+        Identity { provider: "corp".into(), subject: Some("eve".into()), ..Identity::default() };
+    for agent in &agents {
+        let event = Event { user_agent: Some(agent), ..answered(client(7), 200) };
+        people.met(&Event { identity: Some(&identity), ..event }, 0);
+    }
+    let told = Verdict::Capped { newly: None };
+    assert_eq!(judged(&people, "10.0.0.7", 0, false), told);
+    assert_eq!(judged(&people, "10.0.0.0/29", 0, false), told);
+    assert_eq!(judged(&people, "10.0.0.8", 0, false), Verdict::Hit);
+    let eve = Target::Subject(Party { provider: "corp".into(), id: "eve".into() });
+    assert_eq!(people.hit(&eve, wish(0, false), CAP, 0), Verdict::Hit);
 }
