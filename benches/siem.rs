@@ -1,17 +1,26 @@
 //! What one record for a sink costs, beside the access log's line of the same event: the line is
-//! the measure, since every request already pays for it.
+//! the measure, since every request already pays for it. What a request pays for sinks that do not
+//! want it or are full, and a record's way through the queue.
 
+use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use async_trait::async_trait;
+use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::{Method, Version};
 use tidegate_core::event::{WafMatch, WafSummary};
+use tidegate_core::notice::Severity;
 use tidegate_core::record;
 use tidegate_core::record::json::Object;
-use tidegate_core::{Event, Reason};
-use tidegate_siem::{Format, Node};
+use tidegate_core::{Clock, Event, Reason};
+use tidegate_siem::{
+    BatchLimits, Draft, Format, HttpAnswer, HttpCall, HttpClient, HttpError, Node, Queue, REQUEST,
+    SinkSet, SinkSettings, Sinks, Surroundings,
+};
 
 fn ordinary() -> Event<'static> {
     static GET: Method = Method::GET;
@@ -100,5 +109,69 @@ fn encode(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, encode);
+/// Makes no calls.
+struct Nobody;
+
+#[async_trait]
+impl HttpClient for Nobody {
+    async fn call(&self, _call: HttpCall) -> Result<HttpAnswer, HttpError> {
+        std::future::pending().await
+    }
+}
+
+/// Four sinks alike, to a receiver that never answers.
+fn four(sink: &str) -> Sinks {
+    let one = || serde_json::from_str::<SinkSettings>(sink);
+    let settings = ["a", "b", "c", "d"].map(|name| {
+        let sink = one().unwrap_or_else(|error| unreachable!("{error}"));
+        (name.to_owned(), sink)
+    });
+    let mut errors = Vec::new();
+    let set = SinkSet::compile(&BTreeMap::from(settings), |_| true, &mut errors);
+    assert!(errors.is_empty(), "{errors:?}");
+    let node = Node { host: "gate-1".into(), version: "0.1.0".into(), pid: 1 };
+    let client = Arc::new(Nobody);
+    Sinks::start(&set, Surroundings { node, client, clock: Clock::System, seed: 1 }).0
+}
+
+fn tell(c: &mut Criterion) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.unwrap_or_else(|error| unreachable!("{error}"));
+    let _inside = runtime.enter();
+    let event = ordinary();
+    let mut group = c.benchmark_group("siem/four sinks");
+    let url = r#""webhook": { "url": "http://127.0.0.1/" }"#;
+    let unwanted = four(&format!("{{ {url} }}"));
+    group.bench_function("none wants it", |b| b.iter(|| unwanted.event(black_box(&event))));
+    let full = four(&format!(r#"{{ "events": "all", "queue": "64KiB", {url} }}"#));
+    for _record in 0..1000 {
+        full.event(&event);
+    }
+    group.bench_function("all are full", |b| b.iter(|| full.event(black_box(&event))));
+    group.finish();
+}
+
+fn queue(c: &mut Criterion) {
+    let queue = Queue::new(1, 64 << 20);
+    let limits = BatchLimits { records: 500, bytes: 1 << 20 };
+    let body = Bytes::from(vec![b'x'; 900]);
+    let mut pushed = 0_usize;
+    c.bench_function("siem/queue, in and out by 500", |b| {
+        b.iter(|| {
+            let draft = Draft {
+                time: SystemTime::UNIX_EPOCH,
+                severity: Severity::Low,
+                kind: REQUEST,
+                body: body.clone(),
+            };
+            assert!(queue.push(black_box(draft)).is_ok());
+            pushed += 1;
+            if pushed.is_multiple_of(500) {
+                queue.done(black_box(queue.peek(limits)).len());
+            }
+        });
+    });
+}
+
+criterion_group!(benches, encode, tell, queue);
 criterion_main!(benches);

@@ -28,6 +28,8 @@ pub struct Queue {
     origin: u64,
     limit: AtomicUsize,
     used: AtomicUsize,
+    /// A record found no room since one was removed.
+    full: AtomicBool,
     closed: AtomicBool,
     records: Mutex<Ring>,
     arrived: Notify,
@@ -52,6 +54,7 @@ impl Queue {
             origin,
             limit: AtomicUsize::new(limit),
             used: AtomicUsize::new(0),
+            full: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             records: Mutex::default(),
             arrived: Notify::new(),
@@ -67,13 +70,13 @@ impl Queue {
     /// Changes how much may wait; what waits stays.
     pub fn set_limit(&self, limit: usize) {
         self.limit.store(limit, Ordering::Relaxed);
+        self.full.store(false, Ordering::Relaxed);
     }
 
-    /// Whether it is of no use to encode a record: there is no room for the smallest.
+    /// Whether it is of no use to encode a record: one found no room, and none has left since.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        let used = self.used.load(Ordering::Relaxed);
-        used + Record::OVERHEAD > self.limit.load(Ordering::Relaxed)
+        self.full.load(Ordering::Relaxed)
     }
 
     /// Adds a record at the end.
@@ -85,7 +88,11 @@ impl Queue {
         let limit = self.limit.load(Ordering::Relaxed);
         let mut ring = self.records.lock();
         let used = self.used.load(Ordering::Relaxed);
-        if used + cost > limit || self.is_closed() {
+        if self.is_closed() {
+            return Err(Full);
+        }
+        if used + cost > limit {
+            self.full.store(true, Ordering::Relaxed);
             return Err(Full);
         }
         self.used.store(used + cost, Ordering::Relaxed);
@@ -142,6 +149,7 @@ impl Queue {
             ring.records.shrink_to(64);
         }
         self.used.fetch_sub(freed, Ordering::Relaxed);
+        self.full.store(false, Ordering::Relaxed);
         drop(ring);
         drop(gone);
     }
@@ -220,6 +228,15 @@ mod tests {
         assert_eq!(sequences(&queue.peek(all)), (2..=11).collect::<Vec<_>>());
         queue.done(100);
         assert_eq!((queue.used(), queue.is_empty()), (0, true));
+    }
+
+    #[test]
+    fn a_queue_with_too_little_room_is_full() {
+        let queue = Queue::new(7, 3 * (100 + Record::OVERHEAD) / 2);
+        assert!(queue.push(draft(100)).is_ok() && !queue.is_full());
+        assert!(queue.push(draft(100)).is_err() && queue.is_full());
+        queue.done(1);
+        assert!(!queue.is_full());
     }
 
     #[test]

@@ -59,8 +59,8 @@ fn dead_receivers_slow_no_request_and_grow_no_memory() {
     };
     let (with, without) = (start(&format!("{sinks}{API}")), start(API));
     // Both are warm, and the queues are full.
-    median(&with, 2000);
-    median(&without, 2000);
+    median(&with, 8000);
+    median(&without, 8000);
     let memory = resident(&with);
     let (mut own, mut other) = (Duration::MAX, Duration::MAX);
     for _round in 0..5 {
