@@ -196,6 +196,20 @@ fn a_refusal_becomes_a_response_in_one_place() -> Result<()> {
     none(&wrong)
 }
 
+/// A process that systemd confines sees nothing of `/proc` but processes (`ProcSubset=pid`).
+#[test]
+fn only_our_own_part_of_proc_is_read() -> Result<()> {
+    let mut wrong = Vec::new();
+    for file in files("rs")?.iter().filter(|file| file.starts_with(root().join("crates"))) {
+        let text = fs::read_to_string(file)?;
+        let mut reads = text.split("\"/proc/").skip(1);
+        if reads.any(|rest| !rest.starts_with("self/")) {
+            wrong.push(format!("{}: reads more of /proc than /proc/self", short(file)));
+        }
+    }
+    none(&wrong)
+}
+
 #[test]
 fn links_between_documents_lead_somewhere() -> Result<()> {
     let mut wrong = Vec::new();

@@ -1,7 +1,6 @@
 //! Sinks in the running process: started with it, told what happens, ended with it. What they are
 //! and how they deliver stands in `siem`.
 
-use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -94,10 +93,10 @@ fn state(sample: SinkSample) -> SinkState {
 
 /// Who tells.
 pub(crate) fn node(build: BuildInfo) -> Node {
-    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let host = host.trim();
+    let system = rustix::system::uname();
+    let host = system.nodename().to_str().ok().filter(|host| !host.is_empty());
     Node {
-        host: if host.is_empty() { "localhost" } else { host }.into(),
+        host: host.unwrap_or("localhost").into(),
         version: build.version.into(),
         pid: std::process::id(),
     }

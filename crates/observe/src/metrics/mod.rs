@@ -34,7 +34,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use parking_lot::Mutex;
 use prometheus::{Encoder, Histogram, TextEncoder};
 use tidegate_core::decision::Decision;
-use tidegate_core::{Event, Notice};
+use tidegate_core::{Clock, Event, Notice};
 
 pub use self::audit::{AuditAnchor, AuditSample};
 use self::auth::Auth;
@@ -77,6 +77,7 @@ pub struct Metrics {
 #[derive(Debug)]
 struct Inner {
     build: BuildInfo,
+    started: SystemTime,
     routes: Live<RouteMetrics>,
     unrouted: Arc<RouteMetrics>,
     upstreams: Live<UpstreamMetrics>,
@@ -121,6 +122,7 @@ impl Metrics {
         Self {
             inner: Arc::new(Inner {
                 build,
+                started: Clock::System.wall(),
                 routes: Live::new(MAX_ROUTES),
                 unrouted: Arc::new(RouteMetrics::new(NO_ROUTE)),
                 upstreams: Live::new(MAX_UPSTREAMS),
@@ -341,7 +343,7 @@ impl Inner {
             traces::show(sample, families);
         }
         rate_limits::show(&self.rate_limits.lock(), families);
-        process::show(families);
+        process::show(self.started, families);
         families.gauges("tidegate_build_info", "Which program runs; always 1.", |family| {
             let build = [("version", self.build.version), ("revision", self.build.revision)];
             family.gauge(&build, 1.0);

@@ -1,20 +1,22 @@
-//! The process as Prometheus clients usually show it, read from /proc when it is scraped. On a
-//! system without /proc these families are absent.
+//! The process as Prometheus clients usually show it, read from /proc/self when it is scraped: more
+//! of /proc a process that systemd confines may not see. Without it most families are absent.
 
 use std::fs;
+use std::time::SystemTime;
 
 use super::family::{Families, as_float};
+use super::unix_seconds;
 
 /// `USER_HZ`: the unit of the times in /proc/self/stat, 100 on every architecture of Linux.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Shows the process's families, as far as they can be read.
-pub(super) fn show(families: &mut Families) {
+pub(super) fn show(started: SystemTime, families: &mut Families) {
     let gauges: [(&str, &str, Option<f64>); 6] = [
         (
             "process_start_time_seconds",
             "When the process started, in seconds since 1970.",
-            start_time(),
+            Some(unix_seconds(started)),
         ),
         ("process_open_fds", "Open file descriptors.", open_fds()),
         ("process_max_fds", "File descriptors that the process may open.", max_fds()),
@@ -39,19 +41,12 @@ pub(super) fn show(families: &mut Families) {
 const USER_TIME: usize = 14 - 3;
 const SYSTEM_TIME: usize = 15 - 3;
 const THREADS: usize = 20 - 3;
-const START_TIME: usize = 22 - 3;
 
 fn stat_field(index: usize) -> Option<f64> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
     // The name stands in parentheses and may itself contain some.
     let (_, fields) = stat.rsplit_once(')')?;
     fields.split_ascii_whitespace().nth(index)?.parse().ok()
-}
-
-fn start_time() -> Option<f64> {
-    let stat = fs::read_to_string("/proc/stat").ok()?;
-    let booted: f64 = stat.lines().find_map(|line| line.strip_prefix("btime "))?.parse().ok()?;
-    Some(booted + stat_field(START_TIME)? / TICKS_PER_SECOND)
 }
 
 /// Since Linux 6.2 the directory's size is the number of descriptors; before, they are counted.
