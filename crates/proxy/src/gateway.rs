@@ -152,7 +152,7 @@ impl Gateway {
             Err(refusal) => (nowhere(), Some(refusal)),
         };
         let ignored_upgrade = target.upgrade == Upgrade::Ignored;
-        ctx.trace = Trace::begin(&self.edge, snapshot, &head.headers, (peer, peer_is_trusted));
+        ctx.trace = Trace::begin(&self.edge, snapshot, &head.headers, peer);
         ctx.arrival = Some(Arrival {
             edge: Arc::clone(&self.edge),
             method: head.method.clone(),

@@ -45,7 +45,7 @@ impl Trace {
         edge: &Edge,
         snapshot: &Snapshot,
         headers: &HeaderMap,
-        peer: (IpAddr, bool),
+        peer: IpAddr,
     ) -> Self {
         let Some(tracing) = snapshot.tracing() else {
             return Self { passing: TraceContext::received(headers), ..Self::default() };

@@ -57,13 +57,14 @@ impl TraceId {
     }
 
     /// Whether the trace is one of `per_10_000` of all. Everybody who decides by the id alone
-    /// decides the same: it is its last 56 bits that count, as OpenTelemetry's ratio sampler has
-    /// it.
+    /// decides the same: its last 56 bits have to reach a threshold, as OpenTelemetry's consistent
+    /// probability sampling has it.
     #[must_use]
     pub fn is_sampled_at(&self, per_10_000: u16) -> bool {
         let [.., a, b, c, d, e, f, g] = self.bytes();
         let number = u128::from(u64::from_be_bytes([0, a, b, c, d, e, f, g]));
-        (number * 10_000) >> 56 < u128::from(per_10_000)
+        let rejected = 10_000_u16.saturating_sub(per_10_000);
+        number * 10_000 >= u128::from(rejected) << 56
     }
 }
 

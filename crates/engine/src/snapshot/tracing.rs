@@ -13,8 +13,8 @@ use crate::settings::Settings;
 /// How requests are traced.
 #[derive(Debug)]
 pub struct Tracing {
-    /// Whose traces go on; `None` stands for the trusted proxies.
-    trust: Option<AddressSet>,
+    /// Whose traces go on.
+    trust: AddressSet,
     per_10_000: u16,
     links: bool,
 }
@@ -35,23 +35,17 @@ pub struct Begun {
 impl Tracing {
     fn compile(settings: &TracingSettings) -> Self {
         Self {
-            trust: settings.trust.as_deref().map(AddressSet::new),
+            trust: AddressSet::new(&settings.trust),
             per_10_000: settings.sample.basis_points(),
             links: settings.untrusted == Untrusted::Link,
         }
     }
 
     /// Takes up the trace of a request from `peer`, or begins one. `random` makes ids.
-    pub fn begin(
-        &self,
-        headers: &HeaderMap,
-        (peer, is_trusted_proxy): (IpAddr, bool),
-        random: impl Fn() -> u64,
-    ) -> Begun {
+    pub fn begin(&self, headers: &HeaderMap, peer: IpAddr, random: impl Fn() -> u64) -> Begun {
         let received = TraceContext::received(headers);
-        let trusts = self.trust.as_ref().map_or(is_trusted_proxy, |trust| trust.contains(peer));
         let span = SpanId::new(random());
-        if let Some(parent) = received.filter(|_| trusts) {
+        if let Some(parent) = received.filter(|_| self.trust.contains(peer)) {
             return Begun {
                 context: parent.at(span),
                 parent: Some(parent.span),
@@ -80,6 +74,7 @@ pub(super) fn compile(settings: &Settings, errors: &mut Vec<SettingsError>) -> O
 mod tests {
     use std::cell::Cell;
 
+    use tidegate_core::net::Network;
     use tidegate_core::units::Percent;
 
     use super::*;
@@ -88,6 +83,8 @@ mod tests {
     const CDN: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7));
 
     fn begin(settings: &TracingSettings, trusted: bool, fields: &[(&'static str, &str)]) -> Begun {
+        let mut settings = settings.clone();
+        settings.trust.extend(trusted.then(|| Network::from(CDN)));
         let next = Cell::new(0);
         let random = || {
             next.set(next.get() + 1);
@@ -96,7 +93,7 @@ mod tests {
         let fields = fields
             .iter()
             .map(|(name, value)| (http::HeaderName::from_static(name), value.parse().unwrap()));
-        Tracing::compile(settings).begin(&fields.collect(), (CDN, trusted), random)
+        Tracing::compile(&settings).begin(&fields.collect(), CDN, random)
     }
 
     #[test]
@@ -131,15 +128,15 @@ mod tests {
     }
 
     #[test]
-    fn the_list_of_trust_goes_before_the_trusted_proxies() {
+    fn only_who_is_on_the_list_is_trusted() {
         let trust = |list: &[&str]| TracingSettings {
-            trust: Some(list.iter().map(|net| net.parse().unwrap()).collect()),
+            trust: list.iter().map(|net| net.parse().unwrap()).collect(),
             ..TracingSettings::default()
         };
         let fields = [("traceparent", PARENT)];
-        assert!(begin(&trust(&[]), true, &fields).parent.is_none());
+        assert!(begin(&trust(&[]), false, &fields).parent.is_none());
         assert!(begin(&trust(&["192.0.2.0/24"]), false, &fields).parent.is_some());
-        assert!(begin(&trust(&["198.51.100.0/24"]), true, &fields).parent.is_none());
+        assert!(begin(&trust(&["198.51.100.0/24"]), false, &fields).parent.is_none());
     }
 
     #[test]

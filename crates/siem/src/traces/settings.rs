@@ -19,8 +19,9 @@ pub struct TracingSettings {
     /// is kept. Default: 1%. A reload applies it.
     pub sample: Percent,
     /// Peers whose `traceparent` and `tracestate` are believed: their traces go on. For everybody
-    /// else a new trace begins. Default: the `trusted_proxies`. A reload applies it.
-    pub trust: Option<Vec<Network>>,
+    /// else a new trace begins. A proxy that passes its clients' own `traceparent` on, as most do,
+    /// is not to be named here. Default: nobody. A reload applies it.
+    pub trust: Vec<Network>,
     /// What becomes of the trace that a sender names who is not trusted: `link` notes it at the
     /// span of the new trace, `drop` forgets it. Default: `link`. A reload applies it.
     pub untrusted: Untrusted,
@@ -36,7 +37,7 @@ impl Default for TracingSettings {
     fn default() -> Self {
         Self {
             sample: Percent::new(1),
-            trust: None,
+            trust: Vec::new(),
             untrusted: Untrusted::Link,
             service: "tidegate".into(),
             otlp: None,
