@@ -255,6 +255,14 @@ fn an_alert_about_nobody_the_protected_or_everybody_does_nothing() {
         let labels = json!({ "alertname": "Wrong", "tidegate_network": network });
         assert_eq!(webhook(&gateway, TOKEN, &message("firing", &labels)).status, 200);
     }
+    // Nor is the only endpoint isolated.
+    let labels = json!({
+        "alertname": "Down", "tidegate_upstream": "api",
+        "tidegate_endpoint": origin.address().to_string(),
+    });
+    assert_eq!(webhook(&gateway, TOKEN, &message("firing", &labels)).status, 200);
+    let capped = [("rule", "alertmanager/Down"), ("standing", "capped")];
+    assert_eq!(gateway.metric("tidegate_decisions_total", &capped), Some(1.0));
     let wrong = message("firing", &json!({ "tidegate_network": "nowhere" }));
     let told = webhook(&gateway, TOKEN, &wrong).json()["refused"][0].to_string();
     assert!(told.contains("nowhere"), "{told}");

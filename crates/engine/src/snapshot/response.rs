@@ -134,20 +134,25 @@ impl Upstreams for Ours {
     }
 
     fn without(&self, target: &Target) -> Option<Remaining> {
-        let (Target::Endpoint { upstream, .. } | Target::Zone { upstream, .. }) = target else {
-            return None;
-        };
-        let is_meant = |of: &Endpoint| match target {
-            Target::Endpoint { endpoint, .. } => of.address() == *endpoint,
-            Target::Zone { zone, .. } => of.locality().is_named(zone),
-            _ => false,
-        };
-        let all = self.pools.get(&**upstream)?.endpoints();
-        all.iter().any(|endpoint| is_meant(endpoint)).then(|| Remaining {
-            able: all.iter().filter(|of| !is_meant(of) && of.is_open() && of.is_able()).count(),
-            total: all.len(),
-        })
+        without(&self.pools, target)
     }
+}
+
+/// What is left of an upstream without one of its endpoints or zones.
+fn without(pools: &BTreeMap<String, Arc<Pool>>, target: &Target) -> Option<Remaining> {
+    let (Target::Endpoint { upstream, .. } | Target::Zone { upstream, .. }) = target else {
+        return None;
+    };
+    let is_meant = |of: &Endpoint| match target {
+        Target::Endpoint { endpoint, .. } => of.address() == *endpoint,
+        Target::Zone { zone, .. } => of.locality().is_named(zone),
+        _ => false,
+    };
+    let all = pools.get(&**upstream)?.endpoints();
+    all.iter().any(|endpoint| is_meant(endpoint)).then(|| Remaining {
+        able: all.iter().filter(|of| !is_meant(of) && of.is_open() && of.is_able()).count(),
+        total: all.iter().filter(|of| of.is_open()).count(),
+    })
 }
 
 /// The zone with its region, by which it is not mistaken for another region's.
@@ -161,6 +166,12 @@ impl Snapshot {
     #[must_use]
     pub fn place(&self, address: IpAddr) -> Place<'_> {
         self.response().map(|policy| policy.geo().place(address)).unwrap_or_default()
+    }
+
+    /// Whether this endpoint or zone may be isolated: its upstream can do without it.
+    #[must_use]
+    pub fn can_isolate(&self, target: &Target) -> bool {
+        without(self.pools(), target).is_some_and(Remaining::is_enough)
     }
 
     /// What is noticed in the requests, and decided about it; `None` without `response`.

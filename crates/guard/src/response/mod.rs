@@ -286,7 +286,7 @@ impl ResponsePolicy {
             return self.shared.population.hit(target, wish, self.cap, at);
         }
         match self.upstreams.without(target) {
-            Some(left) if left.able > 0 && left.able * 2 >= left.total => Verdict::Hit,
+            Some(left) if left.is_enough() => Verdict::Hit,
             _ => Verdict::Capped { newly: None },
         }
     }

@@ -24,8 +24,16 @@ pub trait Upstreams: fmt::Debug + Send + Sync {
 pub struct Remaining {
     /// Endpoints that could take requests.
     pub able: usize,
-    /// All endpoints, the target's among them.
+    /// All endpoints that are not drained, the target's among them.
     pub total: usize,
+}
+
+impl Remaining {
+    /// Whether the upstream can do without the target: at least half of it is left.
+    #[must_use]
+    pub const fn is_enough(self) -> bool {
+        self.able > 0 && self.able * 2 >= self.total
+    }
 }
 
 /// No upstream at all: for trials of a policy.

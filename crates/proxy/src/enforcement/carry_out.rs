@@ -132,6 +132,12 @@ pub(crate) fn put_in_force(edge: &Edge, decided: Vec<Arc<Decision>>) {
         .into_iter()
         .map(|decision| match decision.standing {
             Standing::Enforced if panic => with_standing(&decision, Standing::Panic),
+            // The policy has asked; an alert has not.
+            Standing::Enforced
+                if is_of_upstream(&decision) && !live.snapshot.can_isolate(&decision.target) =>
+            {
+                with_standing(&decision, Standing::Capped)
+            }
             _ => decision,
         })
         .collect();
@@ -160,8 +166,12 @@ fn with_standing(decision: &Decision, standing: Standing) -> Arc<Decision> {
     Arc::new(Decision { standing, ..decision.clone() })
 }
 
+fn is_of_upstream(decision: &Decision) -> bool {
+    matches!(decision.target, Target::Endpoint { .. } | Target::Zone { .. })
+}
+
 fn ban(decision: &Decision) -> Ban {
-    let of_upstream = matches!(decision.target, Target::Endpoint { .. } | Target::Zone { .. });
+    let of_upstream = is_of_upstream(decision);
     Ban {
         target: decision.target.clone(),
         measure: if of_upstream { Measure::Isolate } else { decision.measure },

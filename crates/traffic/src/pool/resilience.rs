@@ -227,6 +227,16 @@ fn the_response_policy_quarantines_endpoints_and_zones_while_others_can_serve() 
 }
 
 #[test]
+fn one_quarantine_too_many_ends_none_that_is_there() {
+    let (pool, now) = (pool(3, ""), start());
+    assert_eq!(pool.quarantine(&[address(0)], &[]), 1);
+    assert_eq!(pool.quarantine(&[address(1), address(0)], &[]), 0);
+    check_shares(&pool, now, &[0.0, 0.5, 0.5]);
+    assert_eq!(pool.quarantine(&[address(1)], &[]), 2);
+    check_shares(&pool, now + Duration::from_secs(60), &[0.5, 0.0, 0.5]);
+}
+
+#[test]
 fn a_zone_that_fails_is_isolated() {
     let now = start();
     let rest = r#","health":{"fall":1},"zones":{"mode":"off","isolate":{"time":"20s"}}"#;

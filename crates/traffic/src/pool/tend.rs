@@ -112,18 +112,29 @@ impl Pool {
     }
 
     /// Quarantines these endpoints and those of these zones, and no others, for the response policy.
-    /// Answers for how many endpoints that is new. What comes back comes back gradually. If the
-    /// others that can serve were less than half of all, nobody is quarantined.
+    /// Answers for how many endpoints that is new. What comes back comes back gradually. Those that
+    /// are quarantined already go first, and as many follow as at least half of all that are not
+    /// drained can serve beside.
     pub fn quarantine(&self, endpoints: &[std::net::SocketAddr], zones: &[Box<str>]) -> usize {
         let all = self.endpoints();
         let named = |endpoint: &Endpoint| {
             endpoints.contains(&endpoint.address())
                 || zones.iter().any(|zone| endpoint.locality().is_named(zone))
         };
-        let serves = |e: &Endpoint| e.is_open() && e.is_healthy() && !e.is_ejected();
-        let others = all.iter().filter(|endpoint| !named(endpoint) && serves(endpoint)).count();
-        let open = all.iter().filter(|endpoint| endpoint.is_open()).count();
-        let wanted = |endpoint: &Endpoint| others > 0 && others * 2 >= open && named(endpoint);
+        let serves = |e: &Endpoint| e.is_healthy() && !e.is_ejected();
+        let open = || all.iter().filter(|endpoint| endpoint.is_open());
+        let mut candidates: Vec<_> = all.iter().filter(|endpoint| named(endpoint)).collect();
+        candidates.sort_by_key(|endpoint| !endpoint.is_quarantined());
+        let mut out = Vec::with_capacity(candidates.len());
+        for candidate in candidates {
+            out.push(candidate.address());
+            let others = |endpoint: &&Arc<Endpoint>| !out.contains(&endpoint.address());
+            let able = open().filter(others).filter(|endpoint| serves(endpoint)).count();
+            if able == 0 || able * 2 < open().count() {
+                out.pop();
+            }
+        }
+        let wanted = |endpoint: &Endpoint| out.contains(&endpoint.address());
         if all.iter().all(|endpoint| endpoint.is_quarantined() == wanted(endpoint)) {
             return 0;
         }

@@ -110,8 +110,9 @@ impl Follower {
         if !self.in_step {
             tracing::info!(url = settings.url, "decisions of CrowdSec are followed");
         }
-        let (change, all) = (stream.changes(settings), !self.in_step);
-        tokio::task::block_in_place(|| take(edge, &mut self.known, change, all));
+        tokio::task::block_in_place(|| {
+            take(edge, &mut self.known, stream.changes(settings), !self.in_step);
+        });
         (self.in_step, self.failures) = (true, 0);
         settings.every.0
     }
@@ -154,7 +155,7 @@ async fn ask(
     if answer.status != StatusCode::OK {
         return Err(Failed::Status(answer.status));
     }
-    Ok(serde_json::from_slice(&answer.body)?)
+    Ok(tokio::task::block_in_place(|| serde_json::from_slice(&answer.body))?)
 }
 
 /// Puts in force what changed; `all` says that `added` is everything there is.
