@@ -32,6 +32,7 @@ mod limits;
 mod load;
 mod oidc;
 mod prometheus;
+mod rehearsal;
 mod reload;
 mod resilience;
 mod response;

@@ -5,7 +5,7 @@ normal clients, and beside them sqlmap, somebody with stolen passwords and a dis
 It prints what happened as Markdown and fails if an attacker was not blocked, if a normal client
 was hit, or if a block cannot be followed through log, metric, sink and audit log.
 
-    tests/rehearsal/rehearse.py target/debug/tidegate [--clients 500] [--seconds 90]
+    tests/rehearsal/rehearse.py target/debug/tidegate [--clients 500] [--seconds 60]
 
 docs/rehearsal.md says what it shows. Needs nginx and sqlmap; Python's own library is enough."""
 
@@ -141,9 +141,9 @@ async def act(gateway, options, probers, tallies):
     tasks = [asyncio.create_task(one) for one in people]
     await asyncio.sleep(options.warm_up)
     tasks.append(asyncio.create_task(sqlmap(gateway.port, options.seconds, gateway.folder)))
-    tasks.append(asyncio.create_task(stuffer(gateway.port, STUFFER, 0.2, until, tallies["stuffer"])))
+    tasks.append(asyncio.create_task(stuffer(gateway.port, STUFFER, 0.2 / options.haste, until, tallies["stuffer"])))
     for number, address in enumerate(probers):
-        tasks.append(asyncio.create_task(prober(gateway.port, address, number, 1.0, until, tallies["prober"])))
+        tasks.append(asyncio.create_task(prober(gateway.port, address, number, 1.0 / options.haste, until, tallies["prober"])))
     await asyncio.gather(*tasks)
 
 
@@ -263,7 +263,7 @@ def stage(options, title, probers, judge):
         asyncio.run(act(gateway, options, probers, tallies))
         time.sleep(2.5)
         log, found, problems = report(gateway, options, tallies, probers, title)
-        judge(gateway, log, found, problems)
+        judge(gateway, probers, log, found, problems)
         return problems
     finally:
         for process in [gateway.process if gateway else None, *pods]:
@@ -281,17 +281,16 @@ def stage(options, title, probers, judge):
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def first_act(gateway, log, found, problems):
-    few = [f"100.64.{n}.{10 + n}" for n in range(FEW)]
-    for address in (SQLMAP, STUFFER, *few):
+def first_act(gateway, probers, log, found, problems):
+    for address in (SQLMAP, STUFFER, *probers):
         if not found.get(address, {}).get("blocked"):
             problems.append(f"{address} was not blocked")
         elif found[address].get("leaked", 0):
             problems.append(f"{address} reached a pod after its block")
-    check_trail(gateway, log, [("sqlmap", SQLMAP), ("credential stuffing", STUFFER), ("a prober", few[0])], problems)
+    check_trail(gateway, log, [("sqlmap", SQLMAP), ("credential stuffing", STUFFER), ("a prober", probers[0])], problems)
 
 
-def second_act(gateway, log, found, problems):
+def second_act(gateway, _probers, log, found, problems):
     capped = [line for line in gateway.metrics().splitlines() if 'standing="capped"' in line or "enforcement_capped" in line]
     blocked = sum(1 for one in found.values() if one["blocked"])
     print(f"\n{blocked} of {len(found)} attackers' addresses are blocked; then the cap holds:\n\n```\n" + "\n".join(capped) + "\n```")
@@ -299,7 +298,7 @@ def second_act(gateway, log, found, problems):
         problems.append("the cap was never reached")
 
 
-FEW, MANY = 18, 150
+MANY = 150
 
 
 def main():
@@ -309,6 +308,8 @@ def main():
     parser.add_argument("--seconds", type=int, default=60, help="how long the attackers try")
     parser.add_argument("--warm-up", type=int, default=10)
     parser.add_argument("--pause", type=float, default=4.0, help="between two requests of a normal client")
+    parser.add_argument("--probers", type=int, default=18, help="the first act's addresses; the cap is 5 %% of all")
+    parser.add_argument("--haste", type=float, default=1.0, help="how many times as fast attackers are")
     parser.add_argument("--act", choices=["1", "2", "both"], default="both")
     parser.add_argument("--keep", action="store_true")
     options = parser.parse_args()
@@ -319,8 +320,8 @@ def main():
             return 0
     problems = []
     if options.act in ("1", "both"):
-        few = [f"100.64.{n}.{10 + n}" for n in range(FEW)]
-        problems += stage(options, f"Attackers within the cap: {FEW + 2} addresses", few, first_act)
+        few = [f"100.64.{n}.{10 + n}" for n in range(options.probers)]
+        problems += stage(options, f"Attackers within the cap: {options.probers + 2} addresses", few, first_act)
     if options.act in ("2", "both"):
         many = [f"100.{65 + n // 250}.{n % 250}.7" for n in range(MANY)]
         problems += stage(options, f"More addresses than the cap: {MANY + 2}", many, second_act)
