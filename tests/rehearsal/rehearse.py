@@ -157,9 +157,10 @@ def bad(line):
 
 
 def timelines(log, attackers):
-    """For each attacker: the first bad request, the first that was blocked, and what passed."""
+    """For each attacker: the first bad request, the first that was blocked, and what passed, in the
+    order of their arrival: they are logged when they end."""
     found = {}
-    for line in log:
+    for line in sorted(log, key=lambda line: seconds(line["time"])):
         client = line["client"]
         if client not in attackers:
             continue
@@ -177,7 +178,7 @@ def timelines(log, attackers):
         if one["blocked"] is None:
             one["before"] += 1
         elif line.get("upstream_status") is not None:
-            one["leaked"] = one.get("leaked", 0) + 1
+            one.setdefault("leaked", []).append(line)
     return found
 
 
@@ -229,7 +230,7 @@ def report(gateway, options, tallies, probers, title):
         rules = sorted({rule for one in ours for rule in one["rules"] if rule})
         print(f"| {name} | {len(blocked)} of {len(addresses)} | {spread(times)} "
               f"| {sum(o['before'] for o in ours)}, {sum(o['after'] for o in ours)} "
-              f"| {sum(o.get('leaked', 0) for o in ours)} | {', '.join(rules)} |")
+              f"| {sum(len(o.get('leaked', [])) for o in ours)} | {', '.join(rules)} |")
     return log, found, problems
 
 
@@ -285,8 +286,8 @@ def first_act(gateway, probers, log, found, problems):
     for address in (SQLMAP, STUFFER, *probers):
         if not found.get(address, {}).get("blocked"):
             problems.append(f"{address} was not blocked")
-        elif found[address].get("leaked", 0):
-            problems.append(f"{address} reached a pod after its block")
+        for line in found.get(address, {}).get("leaked", []):
+            problems.append(f"{address} reached a pod after its block: {line}")
     check_trail(gateway, log, [("sqlmap", SQLMAP), ("credential stuffing", STUFFER), ("a prober", probers[0])], problems)
 
 

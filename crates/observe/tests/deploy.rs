@@ -26,7 +26,8 @@ fn known_metrics() -> BTreeSet<String> {
     reference.lines().filter_map(name).collect()
 }
 
-/// All words in a text that look like one of our metrics, without the suffixes of histograms.
+/// All words in a text that look like one of our metrics, without the suffixes of histograms. What
+/// ends with a colon is a label that an alert gets.
 fn metrics_in(text: &str) -> BTreeSet<&str> {
     let word = |c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':');
     let ours = |name: &&str| name.starts_with("tidegate_") || name.starts_with("process_");
@@ -34,7 +35,8 @@ fn metrics_in(text: &str) -> BTreeSet<&str> {
         let suffixes = ["_bucket", "_sum", "_count"];
         suffixes.iter().find_map(|suffix| str::strip_suffix(name, suffix)).unwrap_or(name)
     };
-    text.split(word).filter(ours).map(base).collect()
+    let is_label = |name: &&str| name.ends_with(':');
+    text.split(word).filter(ours).filter(|name| !is_label(name)).map(base).collect()
 }
 
 #[test]

@@ -15,6 +15,18 @@ ALLOWED = {
     "event.outcome": {"failure", "success", "unknown"},
 }
 
+# The types that ECS expects with each category.
+TYPES = {
+    "authentication": {"end", "info", "start"},
+    "configuration": {"access", "change", "creation", "deletion", "info"},
+    "host": {"access", "change", "end", "info", "start"},
+    "iam": {"admin", "change", "creation", "deletion", "group", "info", "user"},
+    "intrusion_detection": {"allowed", "denied", "info"},
+    "network": {"access", "allowed", "connection", "denied", "end", "info", "protocol", "start"},
+    "process": {"access", "change", "end", "info", "start"},
+    "web": {"access", "error", "info"},
+}
+
 MEMBER = re.compile(r"^\s*'?([@\w]+)'?\??:\s*(.+?);?\s*$")
 
 
@@ -74,12 +86,25 @@ def check(known, value, path=""):
         yield f"{path} is no field of ECS"
 
 
+def misplaced(event):
+    """Categories that ECS does not have, and types that none of the categories expects."""
+    expected = set()
+    for category in event["category"]:
+        if category not in TYPES:
+            yield f"event.category: {category} is not allowed"
+        expected |= TYPES.get(category, set())
+    for kind in event["type"]:
+        if kind not in expected:
+            yield f"event.type: {kind} is not expected with {event['category']}"
+
+
 def main():
     known = fields(sys.argv[1])
     assert len(known) > 500, f"only {len(known)} fields are read from the package"
     held, broken = 0, 0
     for line in sys.stdin:
-        errors = list(check(known, json.loads(line)))
+        record = json.loads(line)
+        errors = [*check(known, record), *misplaced(record["event"])]
         held += not errors
         broken += bool(errors)
         for error in errors[:5]:

@@ -447,7 +447,7 @@ fn only_open_metrics_names_the_recorded_traces() {
     metrics.record(&one("ffffffffffffffffffffffffffffffff", false), &route, None);
     let open = open_metrics(&metrics);
     let bucket = r#"tidegate_request_duration_seconds_bucket{route="pay",le="0.025"} 2"#;
-    let exemplar = format!("{bucket} # {{trace_id=\"{id}\"}} 0.012345 1795417200.042\n");
+    let exemplar = format!("{bucket} # {{trace_id=\"{id}\"}} 0.012345 1795417200.054\n");
     assert!(open.contains(&exemplar), "{open}");
     assert!(!open.contains("ffffffff") && !text(&metrics).contains(id));
 }

@@ -74,7 +74,9 @@ fn event_fields(object: &mut Object<'_>, event: &Event<'_>) {
     object.object("event", |fields| {
         fields.text("kind", if found { "alert" } else { "event" });
         let categories = [
+            // Allowed and denied are words of the network's, errors of the web's.
             Some("web"),
+            Some("network"),
             found.then_some("intrusion_detection"),
             auth.map(|_result| "authentication"),
         ];
@@ -256,7 +258,6 @@ fn category(kind: NoticeKind) -> (&'static str, &'static str) {
     match (kind, kind.area()) {
         (NoticeKind::ProcessStarted, _) => ("process", "start"),
         (NoticeKind::ProcessStopped, _) => ("process", "end"),
-        (NoticeKind::TlsFailed, _) => ("network", "error"),
         (_, Area::Process) => ("process", "info"),
         (_, Area::Configuration | Area::Administration) => ("configuration", "change"),
         (_, Area::Connection) => ("network", "denied"),

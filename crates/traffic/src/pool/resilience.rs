@@ -232,8 +232,9 @@ fn one_quarantine_too_many_ends_none_that_is_there() {
     assert_eq!(pool.quarantine(&[address(0)], &[]), 1);
     assert_eq!(pool.quarantine(&[address(1), address(0)], &[]), 0);
     check_shares(&pool, now, &[0.0, 0.5, 0.5]);
+    // Its place goes to the other one, when it is over.
     assert_eq!(pool.quarantine(&[address(1)], &[]), 2);
-    check_shares(&pool, now + Duration::from_secs(60), &[0.5, 0.0, 0.5]);
+    check_shares(&pool, now, &[0.091, 0.0, 0.909]);
 }
 
 #[test]
