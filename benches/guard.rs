@@ -1,6 +1,5 @@
-//! What one decision of the guard costs: a token, an address look-up, a ban's
-//! look-up, a connection's place, and
-//! the event's way into metrics and log. Targets: 200 ns for a token or a ban, 1 µs for a log line.
+//! What one decision of the guard costs: a token, an address look-up, a connection's place, and
+//! the event's way into metrics and log. Targets: 200 ns for a token, 1 µs for a log line.
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -10,10 +9,8 @@ use std::time::{Duration, Instant, SystemTime};
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
 use http::request::Parts;
 use http::{HeaderValue, Method, Version};
-use tidegate_core::decision::{Measure, Target};
 use tidegate_core::net::{AddressSet, Network};
 use tidegate_core::{Clock, Event, Request};
-use tidegate_guard::bans::{Ban, Bans, Now};
 use tidegate_guard::rate::{KeyPart, RateLimitKey};
 use tidegate_guard::{ConnectionCounts, ConnectionLimits, RateLimit, RateLimitSettings};
 use tidegate_observe::{
@@ -120,97 +117,6 @@ fn addresses(c: &mut Criterion) {
     group.finish();
 }
 
-/// Half of the look-ups find a ban in the dense half of the addresses; of IPv6 all are in one /32.
-fn bans(c: &mut Criterion) {
-    let mut group = c.benchmark_group("bans");
-    let clock = Clock::System;
-    let now = Now { instant: clock.now(), wall: clock.wall() };
-    for size in [1_000_u32, 1_000_000] {
-        let bans = Bans::default();
-        let (v4, v6) = (0..size / 2)
-            .map(scattered)
-            .map(|n| (client(n), client_v6(n)))
-            .unzip::<_, _, Vec<_>, Vec<_>>();
-        let (source, reason): (Arc<str>, Arc<str>) = ("bench".into(), "".into());
-        let ban = |address: IpAddr, measure| Ban {
-            target: Target::Network(address.into()),
-            measure,
-            until: Some(u64::MAX),
-            since: 0,
-            source: Arc::clone(&source),
-            reason: Arc::clone(&reason),
-        };
-        let all = v4.iter().chain(&v6).map(|address| ban(*address, Measure::Block));
-        let (taken, refused) = bans.add(all, now);
-        assert_eq!((taken, refused.len()), (v4.len() + v6.len(), 0), "all are banned");
-        bans.settle(now);
-        let mut n = 1;
-        let mut bench = |name: &str, address: fn(u32) -> IpAddr| {
-            group.bench_function(BenchmarkId::new(name, size), |b| {
-                b.iter(|| {
-                    black_box(bans.look_up(address(scattered(next(&mut n) % size)), now.instant))
-                });
-            });
-        };
-        bench("IPv4", client);
-        bench("IPv6", client_v6);
-        // Other measures beside it, and changes that wait: what a look-up costs at the worst.
-        let others = [Measure::Throttle, Measure::Tarpit, Measure::Isolate];
-        let others = others.into_iter().zip(1..).map(|(measure, n)| ban(client(n), measure));
-        assert_eq!(bans.add(others, now).0, 3, "all are new");
-        let mut n = 1;
-        group.bench_function(BenchmarkId::new("IPv4, four measures, unsettled", size), |b| {
-            b.iter(|| {
-                let address = client(scattered(next(&mut n) % size));
-                black_box(bans.look_up(address, now.instant))
-            });
-        });
-        let mut n = 1;
-        group.bench_function(BenchmarkId::new("add one", size), |b| {
-            b.iter_custom(|rounds| add_one_by_one(&bans, &ban, &mut n, rounds, now));
-        });
-        group.bench_function(BenchmarkId::new("settle", size), |b| b.iter(|| bans.settle(now)));
-    }
-    group.finish();
-}
-
-/// Adds and lifts bans one by one, and settles in between as the process does; only the adding is
-/// timed.
-fn add_one_by_one(
-    bans: &Bans,
-    ban: &impl Fn(IpAddr, Measure) -> Ban,
-    n: &mut u32,
-    rounds: u64,
-    now: Now,
-) -> Duration {
-    let clock = Clock::System;
-    let mut spent = Duration::ZERO;
-    let mut added = Vec::new();
-    for round in 0..rounds {
-        let ban = ban(client(next(n) >> 1), Measure::Tarpit);
-        added.push((ban.target.clone(), Some(Measure::Tarpit)));
-        let began = clock.now();
-        black_box(bans.add([ban], now));
-        spent += clock.now() - began;
-        if round % 256 == 255 {
-            bans.lift_of("bench", added.drain(..), now);
-            bans.settle(now);
-        }
-    }
-    bans.lift_of("bench", added, now);
-    bans.settle(now);
-    spent
-}
-
-/// Different numbers for different `n`, all over the range; never loopback's.
-fn scattered(n: u32) -> u32 {
-    0x8000_0000 | n.wrapping_mul(2_654_435_761)
-}
-
-fn client_v6(n: u32) -> IpAddr {
-    IpAddr::V6(Ipv6Addr::from_bits((0x2001_0db8 << 96) | (u128::from(n) << 64) | 1))
-}
-
 fn connections(c: &mut Criterion) {
     let counts = ConnectionCounts::new(ConnectionLimits { total: 16_384, per_client: 1_024 });
     let mut n = 1;
@@ -308,5 +214,5 @@ fn log_to(path: &str) -> AccessLogSettings {
     })
 }
 
-criterion_group!(benches, rate_limits, contended_rate_limit, addresses, bans, connections, events);
+criterion_group!(benches, rate_limits, contended_rate_limit, addresses, connections, events);
 criterion_main!(benches);

@@ -1,12 +1,18 @@
 //! Bans in the running binary: by the command line, by lists, over restarts and reloads, and never
 //! those who are protected. Clients stand behind a trusted proxy, since loopback is never banned.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::net::SocketAddr;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use rustix::process::Signal;
 use tidegate_testkit::client::{Ask, Response};
 use tidegate_testkit::gateway::binary;
-use tidegate_testkit::{Gateway, Origin, Reply, wait};
+use tidegate_testkit::{Connection, Gateway, Origin, Reply, wait};
 
 const CONFIG: &str = "
 trusted_proxies: [127.0.0.1]
@@ -46,9 +52,6 @@ fn a_ban_refuses_everywhere_until_it_is_lifted() {
     let (code, text) =
         bans(&gateway, &["add", "203.0.113.0/24", "--for", "1h", "--reason", "too many logins"]);
     assert_eq!((code, &*text), (0, "banned 203.0.113.0/24\n"));
-    let (code, text) = bans(&gateway, &["add", "--route", "pai", "--for", "1h"]);
-    assert_eq!((code, &*text), (0, "banned route pai; the configuration has no such route\n"));
-    assert_eq!(bans(&gateway, &["lift", "--route", "pai"]).0, 0);
     let refused = as_client(&gateway, "203.0.113.9", "/pay");
     assert_eq!(refused.status, 403);
     assert!(refused.text().contains("banned"), "{}", refused.text());
@@ -71,6 +74,14 @@ fn a_ban_refuses_everywhere_until_it_is_lifted() {
     assert_eq!(as_client(&gateway, "203.0.113.9", "/pay").status, 200);
     let (code, text) = bans(&gateway, &["lift", "203.0.113.0/24"]);
     assert!(code == 1 && text.contains("no ban names exactly 203.0.113.0/24"), "{code} {text}");
+}
+
+#[test]
+fn a_name_that_nobody_has_is_told() {
+    let (_origin, gateway) = gateway(CONFIG);
+    let (code, text) = bans(&gateway, &["add", "--route", "pai", "--for", "1h"]);
+    assert_eq!((code, &*text), (0, "banned route pai; the configuration has no such route\n"));
+    assert_eq!(bans(&gateway, &["lift", "--route", "pai"]).0, 0);
 }
 
 #[test]
@@ -132,4 +143,127 @@ fn lists_are_read_by_a_reload_all_or_nothing() {
     fs::write(&list, "").expect("writes");
     assert_eq!(gateway.reload().status, 200);
     assert_eq!(as_client(&gateway, "203.0.113.9", "/pay").status, 200);
+}
+
+#[test]
+fn what_one_decided_is_lifted_without_the_others() {
+    let (_origin, gateway) = gateway(CONFIG);
+    let alert = r#"{"alerts":[{"status":"firing","labels":{"alertname":"Flood","tidegate_network":"203.0.113.9"}}]}"#;
+    let hook = |body: &str| Ask::new("POST", "/alertmanager").body(body).send(gateway.admin());
+    assert_eq!(hook(alert).status, 200);
+    assert_eq!(bans(&gateway, &["add", "203.0.113.9", "--for", "5m"]).0, 0);
+    let sources = |gateway: &Gateway| {
+        let (_, list) = bans(gateway, &["list"]);
+        let word = |line: &str| line.split('\t').nth(3).unwrap_or_default().to_owned();
+        list.lines().map(word).collect::<Vec<_>>()
+    };
+    assert_eq!(sources(&gateway), ["admin", "alertmanager/Flood"]);
+    assert_eq!(gateway.metric("tidegate_bans", &[("origin", "added")]), Some(2.0));
+    // The alert is over, and the administrator's ban is not.
+    assert_eq!(hook(&alert.replace("firing", "resolved")).json()["lifted"], 1);
+    assert_eq!(sources(&gateway), ["admin"]);
+    assert_eq!(as_client(&gateway, "203.0.113.9", "/pay").status, 403);
+    // The other way round, by hand.
+    assert_eq!(hook(alert).status, 200);
+    let (code, text) = bans(&gateway, &["lift", "203.0.113.9", "--source", "admin"]);
+    assert_eq!((code, &*text), (0, "lifted 203.0.113.9\nstill banned by alertmanager/Flood\n"));
+    let (code, text) = bans(&gateway, &["lift", "203.0.113.9", "--source", "admin"]);
+    assert!(code == 1 && text.contains("no ban by admin names exactly"), "{code} {text}");
+    assert_eq!(as_client(&gateway, "203.0.113.9", "/pay").status, 403);
+    assert_eq!(bans(&gateway, &["lift", "203.0.113.9"]), (0, "lifted 203.0.113.9\n".to_owned()));
+    assert_eq!(as_client(&gateway, "203.0.113.9", "/pay").status, 200);
+}
+
+#[test]
+fn all_that_a_source_decided_is_lifted_at_once() {
+    let (_origin, gateway) = gateway(CONFIG);
+    for low in 1..=3 {
+        assert_eq!(bans(&gateway, &["add", &format!("203.0.113.{low}")]).0, 0);
+    }
+    let lift = |source| bans(&gateway, &["lift", "--source", source]);
+    assert_eq!(lift("admin"), (0, "lifted 3 bans by admin\n".to_owned()));
+    assert_eq!(as_client(&gateway, "203.0.113.1", "/pay").status, 200);
+    assert_eq!(lift("admin").0, 1);
+}
+
+#[test]
+fn a_slip_of_the_prefix_bans_nobody() {
+    let (_origin, gateway) = gateway(CONFIG);
+    let (code, text) = bans(&gateway, &["add", "192.0.0.0/2"]);
+    assert!(code == 1 && text.contains("--wide"), "{code} {text}");
+    assert_eq!(as_client(&gateway, "203.0.113.9", "/pay").status, 200);
+    assert_eq!(bans(&gateway, &["add", "192.0.0.0/2", "--wide"]).0, 0);
+    assert_eq!(as_client(&gateway, "203.0.113.9", "/pay").status, 403);
+}
+
+/// Adds and lifts until it is told to stop; answers what has to be there then, and what must not.
+fn change_until(stop: &AtomicBool, admin: SocketAddr) -> (Vec<String>, Vec<String>, usize) {
+    let (mut there, mut gone, mut refused) = (Vec::new(), Vec::new(), 0);
+    for n in 0..60_000_u32 {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let network = format!("198.18.{}.{}", n / 250, n % 250 + 1);
+        let call = |method| {
+            let mut connection = Connection::open(admin);
+            connection.try_send(&Ask::new(method, &format!("/bans?network={network}")).bytes())?;
+            connection.try_response()
+        };
+        let done = |method| match call(method) {
+            Ok(answer) if answer.status == 503 => {
+                assert!(answer.text().contains("another process takes over"), "{}", answer.text());
+                false
+            }
+            Ok(answer) => answer.status == 200,
+            Err(_gone) => false,
+        };
+        if !done("POST") {
+            refused += 1;
+        } else if n % 3 == 0 && done("DELETE") {
+            gone.push(network);
+        } else if n % 3 != 0 {
+            there.push(network);
+        }
+    }
+    (there, gone, refused)
+}
+
+#[test]
+fn a_hand_over_loses_no_ban_and_brings_none_back() {
+    // So many that the new process has something to read.
+    let line = |n: u32| {
+        format!(
+            r#"{{"v":2,"network":"10.{}.{}.{}","measure":"block","until":null,"since":1,"source":"old","reason":""}}"#,
+            n / 40_000,
+            n / 200 % 200,
+            n % 200 + 1
+        ) + "\n"
+    };
+    let old: String = (0..20_000).map(line).collect();
+    let origin = Origin::start(Reply::ok("paid"));
+    let builder = Gateway::builder(CONFIG).file("bans.jsonl", &old);
+    let mut gateway = builder.set("origin", origin.address()).start();
+    let (stop, admin) = (Arc::new(AtomicBool::new(false)), gateway.admin());
+    let changing = {
+        let stop = Arc::clone(&stop);
+        std::thread::spawn(move || change_until(&stop, admin))
+    };
+    let file = gateway.folder().join("bans.jsonl");
+    let text = || fs::read_to_string(&file).unwrap_or_default();
+    wait::until("changes", || text().contains("198.18."));
+    gateway.signal(Signal::QUIT);
+    assert!(gateway.wait_exit(Duration::from_secs(30)).success(), "{}", gateway.stderr());
+    stop.store(true, Ordering::Relaxed);
+    let (there, gone, refused) = changing.join().expect("the thread ends");
+    assert!(there.len() > 20 && gone.len() > 10, "{} {} {refused}", there.len(), gone.len());
+    let (_, list) = bans(&gateway, &["list"]);
+    let listed: BTreeSet<&str> = list.lines().filter_map(|line| line.split('\t').next()).collect();
+    let lost: Vec<_> = there.iter().filter(|network| !listed.contains(network.as_str())).collect();
+    let back: Vec<_> = gone.iter().filter(|network| listed.contains(network.as_str())).collect();
+    assert_eq!((lost, back), (vec![], vec![]), "{} and {refused} refused", there.len());
+    // The new process writes what it has.
+    let last = there.last().expect("there are some");
+    wait::until("the file", || text().contains(&format!("\"{last}\"")));
+    assert_eq!(bans(&gateway, &["add", "203.0.113.9"]).0, 0);
+    wait::until("the new one's", || text().contains("203.0.113.9"));
 }

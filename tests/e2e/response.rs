@@ -338,7 +338,7 @@ fn whoever_is_known_is_held_by_name_wherever_they_come_from() {
         assert_eq!(ask(address, &bob).status, 200);
     }
     let line = gateway.logged(|line| line["reason"] == "banned");
-    assert_eq!(line["evidence"], "banned: subject ann of corp");
+    assert_eq!(line["evidence"], "banned: subject of corp");
     add(&["--client", "app", "--provider", "corp", "--measure", "isolate"]);
     assert_eq!(ask("203.0.113.9", &bob).text(), "trapped");
     let carol = token("carol", "web");

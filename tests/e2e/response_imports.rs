@@ -4,13 +4,14 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 use tidegate_testkit::client::{Ask, Response};
 use tidegate_testkit::origin::closed_port;
 use tidegate_testkit::{Gateway, Origin, Reply, needs, wait};
 
-use crate::response::{as_client, tidegate};
+use crate::response::{as_client, probe_until_blocked, tidegate};
 
 /// CrowdSec's Local API alone: no agent that reads logs, no central API.
 struct Crowdsec {
@@ -159,6 +160,67 @@ fn decisions_of_a_real_crowdsec_are_followed_and_outlast_it() {
     wait::until_within(std::time::Duration::from_secs(70), "the return", || {
         status("203.0.113.9") == 200
     });
+}
+
+#[test]
+fn what_crowdsec_deletes_the_policy_goes_on_to_hold() {
+    needs!("crowdsec", "cscli");
+    let crowdsec = Crowdsec::start();
+    let key = crowdsec.file("key");
+    let made = crowdsec.cscli(&["bouncers", "add", "tidegate", "-o", "raw"]);
+    fs::write(&key, made.trim()).expect("writes");
+    let config = format!(
+        "
+trusted_proxies: [127.0.0.1]
+bans: {{ crowdsec: {{ url: 'http://{}', key: '${{file:{}}}', every: 1s }} }}
+response:
+  builtin: off
+  rules:
+    probing:
+      when: {{ status: [404] }}
+      leaky: {{ capacity: 5, leak: 1/h }}
+      ladder: [block]
+      ttl: {{ first: 10m, jitter: 0% }}
+      enforce: true
+routes: [{{ path: /pay, to: api }}]
+upstreams: {{ api: {{ endpoints: [<origin>] }} }}
+",
+        crowdsec.address,
+        key.display()
+    );
+    let origin = Origin::start(Reply::ok("ok"));
+    let gateway = Gateway::start(&config, &[("origin", &origin.address())]);
+    let sources = || -> Vec<String> {
+        let (_, explained) = tidegate(&gateway, &["bans", "explain", "203.0.113.9"]);
+        let explained: Value = serde_json::from_str(&explained).expect("JSON");
+        let bans = explained["bans"].as_array().cloned().unwrap_or_default();
+        bans.iter().map(|ban| ban["source"].as_str().unwrap_or_default().to_owned()).collect()
+    };
+    probe_until_blocked(&gateway, "203.0.113.9");
+    crowdsec.cscli(&["decisions", "add", "--ip", "203.0.113.9", "--duration", "4h"]);
+    wait::until("both", || sources() == ["crowdsec", "probing"]);
+    crowdsec.cscli(&["decisions", "delete", "--ip", "203.0.113.9"]);
+    wait::until("the deletion", || sources() == ["probing"]);
+    assert_eq!(as_client(&gateway, "203.0.113.9", "/pay").status, 403);
+}
+
+#[test]
+fn an_answer_that_is_no_list_lifts_nothing() {
+    let told = r#"{"new":[{"value":"203.0.113.9","scope":"Ip","type":"ban","duration":"4h","id":1},7],"deleted":null}"#;
+    let first = AtomicBool::new(true);
+    let double = Origin::script(move |_| match first.swap(false, Ordering::Relaxed) {
+        true => Reply::ok(told),
+        false => Reply::ok("{\"message\":\"ok\"}"),
+    });
+    let folder = tempfile::tempdir().expect("a folder");
+    let key = folder.path().join("key");
+    fs::write(&key, "k3y").expect("writes");
+    let (_origin, gateway) = following(double.address(), &key);
+    wait::until("the ban", || as_client(&gateway, "203.0.113.9", "/").status == 403);
+    let failures =
+        || gateway.metric("tidegate_crowdsec_pulls_total", &[("result", "failure")]) > Some(1.0);
+    wait::until("answers", failures);
+    assert_eq!(as_client(&gateway, "203.0.113.9", "/").status, 403);
 }
 
 #[test]

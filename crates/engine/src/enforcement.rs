@@ -102,16 +102,15 @@ impl Enforcement {
         known: Known<'_>,
         already: Option<InForce>,
     ) -> Result<Option<InForce>, Stopped> {
-        if !self.bans.has_names() {
-            return Ok(already);
-        }
         let now = request.received_at;
-        let token = token_hash(request.headers());
-        let found = self.bans.look_up_known(known, token.as_deref(), now);
-        // Whoever decides by the log knows the subject as it is shown there.
-        let shown = known.subject.and_then(|subject| self.auth.shown_subject(subject));
-        let shown = Known { subject: shown.as_deref(), client: None, ..known };
-        let found = hardest(found, self.bans.look_up_known(shown, None, now));
+        let mut found = self.bans.look_up_token(|| token_hash(request.headers()), now);
+        if self.bans.has_parties() {
+            found = hardest(found, self.bans.look_up_known(known, now));
+            // Whoever decides by the log knows the subject as it is shown there.
+            let shown = known.subject.and_then(|subject| self.auth.shown_subject(subject));
+            let shown = Known { subject: shown.as_deref(), client: None, ..known };
+            found = hardest(found, self.bans.look_up_known(shown, now));
+        }
         let applied = self.apply(found, request)?;
         Ok(hardest(already, applied))
     }

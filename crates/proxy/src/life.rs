@@ -58,7 +58,7 @@ pub(crate) struct Process {
     pub(crate) crypto: Crypto,
     pub(crate) protocols: Arc<Protocols>,
     pub(crate) listeners: Vec<Listener>,
-    pub(crate) admin: Option<StdListener>,
+    pub(crate) admin: AdminListener,
     pub(crate) resolver: Resolver,
     /// Connects health checks.
     pub(crate) prober: Arc<Connector>,
@@ -68,6 +68,14 @@ pub(crate) struct Process {
     pub(crate) keys: Fingerprints,
     pub(crate) anchors: Anchors,
     pub(crate) outbound: Arc<Outbound>,
+}
+
+/// The admin listener.
+pub(crate) struct AdminListener {
+    /// A handle for a successor.
+    pub(crate) socket: StdListener,
+    /// The task that accepts.
+    pub(crate) accepting: AbortHandle,
 }
 
 /// The tasks that look after one pool; they end with it.
@@ -121,7 +129,10 @@ impl Process {
                     self.protocols.edge().reopen_sinks();
                 }
                 Signal::Upgrade => {
-                    if upgrade::hand_over(&self.listeners, self.admin.as_ref()).await {
+                    let admin = Some(&self.admin.socket);
+                    if let Some(successor) = upgrade::hand_over(&self.listeners, admin).await {
+                        self.let_go();
+                        successor.let_go();
                         let edge = self.protocols.edge().clone();
                         tokio::spawn(async move { edge.audit_release().await });
                         return self.drain(&mut signals, SUCCESSOR).await;
@@ -145,6 +156,14 @@ impl Process {
             edge.ban_file().save(edge.live().snapshot.bans());
             edge.auth().report().save(edge);
         });
+    }
+
+    /// Ends what only one process may do: admin calls reach the successor from now on, and the
+    /// bans are its own.
+    fn let_go(&self) {
+        self.admin.accepting.abort();
+        let edge = self.protocols.edge();
+        tokio::task::block_in_place(|| edge.ban_file().let_go(edge.live().snapshot.bans()));
     }
 
     /// Loads the configuration again, all or nothing.

@@ -20,12 +20,13 @@ use crate::admin::{self, Admin};
 use crate::audit::{self, Anchors, Auditor, Fingerprints};
 use crate::edge::{Edge, Live};
 use crate::enforcement;
-use crate::life::{self, Process};
+use crate::life::{self, AdminListener, Process};
 use crate::outbound::Outbound;
 use crate::protocols::Protocols;
 use crate::sockets::{self, Inherited};
 use crate::tls::Crypto;
-use crate::{auth, happened, lookout, resolve, signals, upgrade};
+use crate::upgrade::Predecessor;
+use crate::{auth, bans, happened, lookout, resolve, signals, upgrade};
 
 /// How long the last spans have to be sent.
 const LAST_SPANS: Duration = Duration::from_secs(2);
@@ -224,14 +225,14 @@ async fn run(options: ServeOptions, start: Start) -> Result<(), ServeError> {
     edge.start_sinks(&outbound, build);
     let (draining, drains) = watch::channel(false);
     let (commands, orders) = mpsc::channel(4);
-    let (admin_bound, admin_kept) = serve_admin(&edge, commands, admin, drains)
+    let (admin_bound, admin) = serve_admin(&edge, commands, admin, drains)
         .map_err(|source| ServeError::Listen { address: admin_address, source })?;
     let mut process = Process {
         source: options.source,
         crypto,
         protocols: Arc::new(Protocols::new(edge.clone(), threads)),
         listeners: Vec::new(),
-        admin: admin_kept,
+        admin,
         resolver: resolve::system_resolver()?,
         prober: Arc::new(Connector::new(None)),
         attendants: HashMap::new(),
@@ -252,13 +253,24 @@ async fn run(options: ServeOptions, start: Start) -> Result<(), ServeError> {
     edge.announce(&happened::process_started(&edge, build));
     let listeners = process.listeners.iter().map(|listener| listener.bound).collect();
     signals::notify_ready();
-    upgrade::report_ready().await;
+    let predecessor = upgrade::report_ready().await;
+    tokio::spawn(own_bans(edge.clone(), predecessor));
     if let Some(on_ready) = options.on_ready {
         on_ready(&Ready { listeners, admin: admin_bound });
     }
     let ended = process.live(orders).await;
     finish(&edge, ended).await;
     Ok(())
+}
+
+/// Takes the bans over from a predecessor, when it has let go of them.
+async fn own_bans(edge: Arc<Edge>, predecessor: Option<Predecessor>) {
+    if let Some(predecessor) = predecessor {
+        predecessor.lets_go().await;
+    }
+    tokio::task::block_in_place(|| {
+        edge.ban_file().take_over(edge.live().snapshot.bans(), bans::now(edge.clock()));
+    });
 }
 
 /// What is left to do when nothing is served any more.
@@ -280,17 +292,18 @@ fn open_audit(settings: &Settings) -> Result<Option<Auditor>, SettingsError> {
     settings.audit.as_ref().map(|audit| Auditor::open(audit, &Clock::System)).transpose()
 }
 
-/// Serves the admin listener; returns its address and a handle for a successor.
+/// Serves the admin listener; returns its address too.
 fn serve_admin(
     edge: &Arc<Edge>,
     commands: mpsc::Sender<life::Command>,
     socket: std::net::TcpListener,
     draining: watch::Receiver<bool>,
-) -> io::Result<(SocketAddr, Option<std::net::TcpListener>)> {
+) -> io::Result<(SocketAddr, AdminListener)> {
     let kept = socket.try_clone()?;
     let bound = socket.local_addr()?;
     let listener = tokio::net::TcpListener::from_std(socket)?;
-    tokio::spawn(admin::serve(Admin { edge: edge.clone(), commands }, listener, draining));
+    let admin = Admin { edge: edge.clone(), commands };
+    let accepting = tokio::spawn(admin::serve(admin, listener, draining)).abort_handle();
     tracing::info!(listener = %bound, kind = "admin", "listening");
-    Ok((bound, Some(kept)))
+    Ok((bound, AdminListener { socket: kept, accepting }))
 }

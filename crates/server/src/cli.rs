@@ -171,19 +171,25 @@ pub(crate) enum BansCommand {
         /// Why, for whoever reads the list
         #[arg(long, value_name = "TEXT", default_value = "")]
         reason: String,
+        /// A network wider than an IPv4 /8 or IPv6 /16 is meant
+        #[arg(long)]
+        wide: bool,
         #[command(flatten)]
         admin: AdminArgs,
     },
-    /// Lift the bans of exactly this address, network or other target
+    /// Lift the bans of exactly this address, network or other target, or all of one source
     Lift {
         /// As it was banned
-        #[arg(required_unless_present = "other")]
+        #[arg(required_unless_present_any = ["other", "source"])]
         network: Option<String>,
         #[command(flatten)]
         target: OtherTarget,
-        /// Only the ban with this measure
+        /// Only bans with this measure
         #[arg(long, value_name = "MEASURE")]
         measure: Option<String>,
+        /// Only what this source decided, as `tidegate bans list` names it
+        #[arg(long, value_name = "SOURCE")]
+        source: Option<String>,
         #[command(flatten)]
         admin: AdminArgs,
     },

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::Bound;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use tidegate_core::decision::{Measure, Target};
 use tidegate_core::net::AddressSet;
 
-use super::{Ban, BanStats, NotTaken, Why, seconds};
+use super::view::End;
+use super::{Ban, BanStats, Now, Why, seconds};
 
 /// Up to so many bans the whole tables are made anew with each change, which takes well below a
 /// millisecond.
@@ -19,26 +20,30 @@ const FEW: usize = 2_048;
 /// Changes beside a table are worth making it anew when they are this part of it.
 const LARGE_PART: usize = 8;
 
-/// One measure about one target.
+/// What one source decided about one target. Another source may decide the same; neither prolongs
+/// or lifts what is the other's.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Key {
     pub(super) target: Target,
     pub(super) measure: Measure,
+    pub(super) source: Arc<str>,
 }
 
 /// What there is to say about it.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
-    pub(super) until: Option<u64>,
-    pub(super) since: u64,
-    pub(super) source: Arc<str>,
-    pub(super) reason: Arc<str>,
+    /// When it ends, whatever becomes of the wall clock.
+    end: End,
+    /// What that clock was to show then.
+    until: Option<u64>,
+    since: u64,
+    reason: Arc<str>,
 }
 
 type Entries = BTreeMap<Key, Entry>;
 
 /// A ban as the tables know it.
-pub(super) type Line = (Key, Option<u64>, Arc<str>);
+pub(super) type Line = (Key, End);
 
 #[derive(Debug)]
 pub(super) struct Book {
@@ -69,33 +74,28 @@ impl Book {
         }
     }
 
-    pub(super) fn configure(&mut self, max: usize, listed: Vec<Ban>) {
+    pub(super) fn configure(&mut self, max: usize, listed: Vec<Ban>, now: Now) {
         self.max = max;
         for key in std::mem::take(&mut self.listed).into_keys() {
             self.count(key.measure, false);
         }
-        self.listed = listed.into_iter().map(Ban::into_entry).collect();
+        self.listed = listed.into_iter().map(|ban| ban.into_entry(now)).collect();
         for measure in self.listed.keys().map(|key| key.measure).collect::<Vec<_>>() {
             self.count(measure, true);
         }
     }
 
     /// Takes a ban; answers whether it changes anything.
-    pub(super) fn take(
-        &mut self,
-        ban: Ban,
-        never: &AddressSet,
-        wall: SystemTime,
-    ) -> Result<bool, NotTaken> {
-        if let Some(why) = objection(&ban, never, wall) {
-            return Err(NotTaken { target: ban.target, why });
+    pub(super) fn take(&mut self, ban: &Ban, never: &AddressSet, now: Now) -> Result<bool, Why> {
+        if let Some(why) = objection(ban, never, now.wall) {
+            return Err(why);
         }
         let is_full = self.bans.len() >= self.max;
-        let (key, entry) = ban.into_entry();
+        let (key, entry) = ban.clone().into_entry(now);
         match self.bans.get_mut(&key) {
-            Some(there) if there.lasts() >= entry.lasts() => return Ok(false),
+            Some(there) if there.end >= entry.end => return Ok(false),
             Some(there) => *there = Entry { since: there.since, ..entry },
-            None if is_full => return Err(NotTaken { target: key.target, why: Why::Full }),
+            None if is_full => return Err(Why::Full),
             None => {
                 self.count(key.measure, true);
                 self.bans.insert(key.clone(), entry);
@@ -112,63 +112,74 @@ impl Book {
         measure: Option<Measure>,
         source: Option<&str>,
     ) -> Vec<Ban> {
-        let measures = Measure::ALL.into_iter().filter(|one| measure.is_none_or(|m| m == *one));
-        let mut lifted = Vec::new();
-        for measure in measures {
-            let key = Key { target: target.clone(), measure };
-            let meant = |entry: &Entry| source.is_none_or(|source| *entry.source == *source);
-            if self.bans.get(&key).is_some_and(meant)
-                && let Some(entry) = self.bans.remove(&key)
-            {
-                lifted.push(entry.of(&key));
-                self.count(measure, false);
-                self.note(key);
-            }
-        }
-        lifted
+        let is_meant = |key: &Key| {
+            measure.is_none_or(|measure| measure == key.measure)
+                && source.is_none_or(|source| *source == *key.source)
+        };
+        let of_target = about(&self.bans, target).map(|(key, _)| key);
+        let meant: Vec<_> = of_target.filter(|key| is_meant(key)).cloned().collect();
+        meant.into_iter().filter_map(|key| self.remove(key)).collect()
     }
 
-    pub(super) fn lift_where(&mut self, mut predicate: impl FnMut(&Ban) -> bool) -> usize {
+    /// Lifts one ban, and answers it.
+    pub(super) fn remove(&mut self, key: Key) -> Option<Ban> {
+        let ban = self.bans.remove(&key)?.of(&key);
+        self.count(key.measure, false);
+        self.note(key);
+        Some(ban)
+    }
+
+    /// Lifts all bans that are over. Answers how many there were.
+    pub(super) fn sweep(&mut self, now: Instant) -> usize {
+        self.retain(|_, entry| entry.end.is_after(now)).len()
+    }
+
+    /// Lifts the bans of a source that it does not keep. Answers them.
+    pub(super) fn retain_of(
+        &mut self,
+        source: &str,
+        mut keep: impl FnMut(&Target, Measure) -> bool,
+    ) -> Vec<Ban> {
+        self.retain(|key, _| *key.source != *source || keep(&key.target, key.measure))
+    }
+
+    fn retain(&mut self, mut keep: impl FnMut(&Key, &Entry) -> bool) -> Vec<Ban> {
         let mut lifted = Vec::new();
         self.bans.retain(|key, entry| {
-            let goes = predicate(&entry.of(key));
-            if goes {
-                lifted.push(key.clone());
+            let stays = keep(key, entry);
+            if !stays {
+                lifted.push((key.clone(), entry.of(key)));
             }
-            !goes
+            stays
         });
-        let count = lifted.len();
-        for key in lifted {
+        let gone = lifted.into_iter().map(|(key, ban)| {
             self.count(key.measure, false);
             self.note(key);
-        }
-        count
+            ban
+        });
+        gone.collect()
     }
 
     /// The bans of exactly this target, those of lists first.
     pub(super) fn of(&self, target: &Target) -> Vec<Ban> {
-        let keys = Measure::ALL.map(|measure| Key { target: target.clone(), measure });
-        let found = keys.iter().flat_map(|key| {
-            let entries = [self.listed.get(key), self.bans.get(key)];
-            entries.into_iter().flatten().map(|entry| entry.of(key))
-        });
-        found.collect()
+        let both = about(&self.listed, target).chain(about(&self.bans, target));
+        both.map(|(key, entry)| entry.of(key)).collect()
     }
 
-    pub(super) fn list(&self, after: Option<(Target, Measure)>, limit: usize) -> Vec<Ban> {
-        let after = after.map(|(target, measure)| Key { target, measure });
+    pub(super) fn list(&self, after: Option<Key>, limit: usize) -> Vec<Ban> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let range = self.bans.range((from, Bound::Unbounded));
         range.take(limit).map(|(key, entry)| entry.of(key)).collect()
     }
 
-    /// The bans of endpoints and zones, which are few.
-    pub(super) fn upstream_bans(&self) -> Vec<Ban> {
+    /// The bans of endpoints and zones that hold at `now`, which are few.
+    pub(super) fn upstream_bans(&self, now: Instant) -> Vec<Ban> {
         // Endpoints and zones come last in the order of targets.
         let nobody = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
         let first = Target::Endpoint { upstream: "".into(), endpoint: nobody };
-        let from = Key { target: first, measure: Measure::Alert };
-        self.bans.range(from..).map(|(key, entry)| entry.of(key)).collect()
+        let found = self.bans.range(Key::first_of(first)..);
+        let in_force = found.filter(|(_, entry)| entry.end.is_after(now));
+        in_force.map(|(key, entry)| entry.of(key)).collect()
     }
 
     pub(super) fn stats(&self) -> BanStats {
@@ -186,17 +197,11 @@ impl Book {
         all <= FEW || self.changed.len() > all / LARGE_PART
     }
 
-    /// All bans in the order of their targets, with a mark for [`Self::forget_changes`].
+    /// All bans, with a mark for [`Self::forget_changes`].
     pub(super) fn copy(&self) -> (Vec<Line>, u64) {
-        let line = |(key, entry): (&Key, &Entry)| -> Line {
-            (key.clone(), entry.until, Arc::clone(&entry.source))
-        };
+        let line = |(key, entry): (&Key, &Entry)| (key.clone(), entry.end);
         let mut all: Vec<_> = self.bans.iter().map(line).collect();
-        if !self.listed.is_empty() {
-            all.extend(self.listed.iter().map(line));
-            // Both parts are in order, and the sort makes use of that.
-            all.sort_by(|(a, ..), (b, ..)| a.cmp(b));
-        }
+        all.extend(self.listed.iter().map(line));
         (all, self.forgotten + self.changed.len() as u64)
     }
 
@@ -208,18 +213,16 @@ impl Book {
         self.forgotten += known as u64;
     }
 
-    /// What the tables do not know: bans that are new or other than there, and those that are gone
-    /// or changed, so that what the tables say of them does not count.
+    /// What holds of all that changed since the tables were made, and what that was.
     pub(super) fn recent(&self) -> (Vec<Line>, BTreeSet<Key>) {
         let changed: BTreeSet<Key> = self.changed.iter().cloned().collect();
         let mut lines = Vec::new();
         for key in &changed {
             for entry in [self.bans.get(key), self.listed.get(key)].into_iter().flatten() {
-                lines.push((key.clone(), entry.until, Arc::clone(&entry.source)));
+                lines.push((key.clone(), entry.end));
             }
         }
-        let gone = changed.into_iter().filter(|key| !self.bans.contains_key(key)).collect();
-        (lines, gone)
+        (lines, changed)
     }
 
     fn note(&mut self, key: Key) {
@@ -235,6 +238,19 @@ impl Book {
     }
 }
 
+/// The bans of exactly this target.
+fn about<'e>(entries: &'e Entries, target: &Target) -> impl Iterator<Item = (&'e Key, &'e Entry)> {
+    let from = entries.range(Key::first_of(target.clone())..);
+    from.take_while(move |(key, _)| key.target == *target)
+}
+
+impl Key {
+    /// Before all others of the target.
+    fn first_of(target: Target) -> Self {
+        Self { target, measure: Measure::Alert, source: Arc::default() }
+    }
+}
+
 impl Entry {
     fn of(&self, key: &Key) -> Ban {
         Ban {
@@ -242,20 +258,17 @@ impl Entry {
             measure: key.measure,
             until: self.until,
             since: self.since,
-            source: Arc::clone(&self.source),
+            source: Arc::clone(&key.source),
             reason: Arc::clone(&self.reason),
         }
-    }
-
-    fn lasts(&self) -> u64 {
-        self.until.unwrap_or(u64::MAX)
     }
 }
 
 impl Ban {
-    fn into_entry(self) -> (Key, Entry) {
+    fn into_entry(self, now: Now) -> (Key, Entry) {
         let Self { target, measure, until, since, source, reason } = self;
-        (Key { target, measure }, Entry { until, since, source, reason })
+        let end = End::new(until, now);
+        (Key { target, measure, source }, Entry { end, until, since, reason })
     }
 }
 

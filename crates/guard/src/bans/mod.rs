@@ -1,21 +1,26 @@
 //! Bans: what holds for whom for a while. Whoever is named (an address or network, a subject, a
 //! client, a token, a route, an endpoint, a zone) is blocked, isolated, held in the tarpit or
 //! throttled. Bans are added and lifted while requests pass; a look-up reads immutable tables and
-//! waits for nobody. Of several that hold the hardest measure counts.
+//! waits for nobody. Of several that hold the hardest measure counts, and of those the longest.
+//!
+//! A ban belongs to who decided it: several sources may ban one target, and what one of them
+//! prolongs or lifts leaves the others' as they are.
 //!
 //! Some addresses are never banned: loopback, and what the configuration protects (trusted
 //! proxies, allow-lists). That is checked when a ban is added and once more when it would hold,
 //! because the list may have changed in between, and a network may hold a protected address. And
 //! while enforcement is [suspended](Bans::suspend), nothing holds for anybody.
 //!
-//! Time is an argument, and nothing here reads or writes a file; [`file`] has the lines that a
-//! caller keeps them in.
+//! Time is an argument. Ends are written by the wall clock, and count by the monotonic one from
+//! when a ban is added, so that a step of the wall clock neither frees nor holds anybody. Nothing
+//! here reads or writes a file; [`file`] has the lines that a caller keeps bans in.
 
 mod book;
 pub mod file;
+mod hash;
 mod names;
+mod networks;
 mod settings;
-mod table;
 pub mod target;
 #[cfg(test)]
 mod tests;
@@ -32,10 +37,10 @@ use tidegate_core::decision::{Measure, Target};
 use tidegate_core::net::{AddressSet, Network};
 use tidegate_core::{Denial, Reason};
 
-use self::book::Book;
-use self::names::Named;
+use self::book::{Book, Key};
+use self::names::{Kind, Named};
 pub use self::settings::{BansSettings, CrowdsecSettings};
-use self::view::View;
+use self::view::{Found, Layer, View};
 use crate::rate::Known;
 
 /// One ban.
@@ -66,7 +71,7 @@ pub struct InForce {
     pub source: Arc<str>,
 }
 
-/// A moment, by both clocks: bans are written by the wall clock and end by the other.
+/// A moment, by both clocks.
 #[derive(Clone, Copy, Debug)]
 pub struct Now {
     /// The monotonic time.
@@ -106,7 +111,7 @@ impl Bans {
     pub fn configure(&self, never: &[Network], max: usize, listed: Vec<Ban>, now: Now) {
         self.protect(never);
         let settling = self.settling.lock();
-        self.book.lock().configure(max, listed);
+        self.book.lock().configure(max, listed, now);
         self.settle_locked(&settling, now);
     }
 
@@ -122,51 +127,58 @@ impl Bans {
     /// it costs is in `docs/benchmarks.md`.
     #[must_use]
     pub fn look_up(&self, client: IpAddr, now: Instant) -> Option<InForce> {
-        let found = self.view.load().find(client, now)?;
-        let spared = self.is_suspended() || self.never.load().contains(client);
-        (!spared).then_some(found)
+        let view = self.view.load();
+        let found = view.find(client, now)?;
+        (!self.spares(client)).then(|| found.in_force())
+    }
+
+    fn spares(&self, client: IpAddr) -> bool {
+        self.is_suspended() || self.is_protected(client)
     }
 
     /// The hardest measure that holds for all on a route; the protected are spared.
     #[must_use]
     pub fn look_up_route(&self, route: &str, client: IpAddr, now: Instant) -> Option<InForce> {
         let view = self.view.load();
-        if !view.has_names() {
-            return None;
-        }
         let found = view.find_named(&Named::Route(route), now)?;
-        let spared = self.is_suspended() || self.never.load().contains(client);
-        (!spared).then_some(found)
+        (!self.spares(client)).then(|| found.in_force())
     }
 
-    /// The hardest measure that holds for who asks, wherever they come from. `token` is the SHA-256
-    /// of their token in hexadecimal.
+    /// The hardest measure that holds for who asks, wherever they come from.
     #[must_use]
-    pub fn look_up_known(
-        &self,
-        known: Known<'_>,
-        token: Option<&str>,
-        now: Instant,
-    ) -> Option<InForce> {
-        let view = self.view.load();
-        if !view.has_names() || self.is_suspended() {
+    pub fn look_up_known(&self, known: Known<'_>, now: Instant) -> Option<InForce> {
+        if self.is_suspended() {
             return None;
         }
+        let view = self.view.load();
         let provider = known.provider;
         let names = [
             known.subject.map(|id| Named::Subject { provider, id }),
             known.client.map(|id| Named::Client { provider, id }),
-            token.map(Named::Token),
         ];
         let found = names.iter().flatten().filter_map(|name| view.find_named(name, now));
-        found.max_by_key(|found| found.measure)
+        found.max_by_key(Found::rank).map(|found| found.in_force())
     }
 
-    /// Whether anybody is banned by another name than an address, so that it is worth knowing the
-    /// names of a request.
+    /// The hardest measure that holds for a token, by its SHA-256 in hexadecimal. That costs
+    /// something, and is asked for only if a token is banned.
     #[must_use]
-    pub fn has_names(&self) -> bool {
-        self.view.load().has_names()
+    pub fn look_up_token(
+        &self,
+        hash: impl FnOnce() -> Option<String>,
+        now: Instant,
+    ) -> Option<InForce> {
+        let view = self.view.load();
+        if !view.has(Kind::Token) || self.is_suspended() {
+            return None;
+        }
+        view.find_named(&Named::Token(&hash()?), now).map(|found| found.in_force())
+    }
+
+    /// Whether a subject or client is banned, so that it is worth knowing who asks.
+    #[must_use]
+    pub fn has_parties(&self) -> bool {
+        self.view.load().has(Kind::Party)
     }
 
     /// Whether an address is never banned.
@@ -181,10 +193,7 @@ impl Bans {
         if self.is_suspended() {
             return Vec::new();
         }
-        let wall = seconds(now.wall);
-        let mut found = self.book.lock().upstream_bans();
-        found.retain(|ban| ban.until.is_none_or(|until| until > wall));
-        found
+        self.book.lock().upstream_bans(now.instant)
     }
 
     /// The panic switch: while it is on, nothing holds for anybody. Answers whether that is new.
@@ -205,14 +214,31 @@ impl Bans {
     ///
     /// Says of each ban that was not taken why.
     pub fn add(&self, bans: impl IntoIterator<Item = Ban>, now: Now) -> (usize, Vec<NotTaken>) {
+        self.add_telling(bans, |_taken| {}, now)
+    }
+
+    /// The same, and tells of each that is new or longer.
+    ///
+    /// # Errors
+    ///
+    /// Says of each ban that was not taken why.
+    pub fn add_telling(
+        &self,
+        bans: impl IntoIterator<Item = Ban>,
+        mut tell: impl FnMut(&Ban),
+        now: Now,
+    ) -> (usize, Vec<NotTaken>) {
         let mut book = self.book.lock();
         let never = self.never.load_full();
         let (mut taken, mut refused) = (0, Vec::new());
         for ban in bans {
-            match book.take(ban, &never, now.wall) {
-                Ok(true) => taken += 1,
+            match book.take(&ban, &never, now) {
+                Ok(true) => {
+                    taken += 1;
+                    tell(&ban);
+                }
                 Ok(false) => {}
-                Err(not_taken) => refused.push(not_taken),
+                Err(why) => refused.push(NotTaken { target: ban.target, why }),
             }
         }
         if taken > 0 {
@@ -221,37 +247,49 @@ impl Bans {
         (taken, refused)
     }
 
-    /// Lifts the bans of exactly this target, or that of one measure. Answers them.
-    pub fn lift(&self, target: &Target, measure: Option<Measure>, now: Now) -> Vec<Ban> {
-        let mut book = self.book.lock();
-        let lifted = book.lift(target, measure, None);
-        if !lifted.is_empty() {
-            self.publish(&mut book, now);
-        }
-        lifted
-    }
-
-    /// Lifts bans that a source added, if they still are that source's. Answers them.
-    pub fn lift_of(
+    /// Lifts the bans of exactly this target, or of these those with one measure, or those of one
+    /// source. Answers them.
+    pub fn lift(
         &self,
-        source: &str,
-        bans: impl IntoIterator<Item = (Target, Option<Measure>)>,
+        target: &Target,
+        measure: Option<Measure>,
+        source: Option<&str>,
         now: Now,
     ) -> Vec<Ban> {
         let mut book = self.book.lock();
-        let lift = |(target, measure)| book.lift(&target, measure, Some(source));
-        let lifted: Vec<_> = bans.into_iter().flat_map(lift).collect();
+        let lifted = book.lift(target, measure, source);
         if !lifted.is_empty() {
             self.publish(&mut book, now);
         }
         lifted
     }
 
-    /// Lifts each ban that the predicate names. Answers how many there were.
-    pub fn lift_where(&self, predicate: impl FnMut(&Ban) -> bool, now: Now) -> usize {
+    /// Lifts these bans, each by its target, measure and source. Answers them.
+    pub fn lift_each(
+        &self,
+        bans: impl IntoIterator<Item = (Target, Measure, Arc<str>)>,
+        now: Now,
+    ) -> Vec<Ban> {
         let mut book = self.book.lock();
-        let lifted = book.lift_where(predicate);
-        if lifted > 0 {
+        let keys =
+            bans.into_iter().map(|(target, measure, source)| Key { target, measure, source });
+        let lifted: Vec<_> = keys.filter_map(|key| book.remove(key)).collect();
+        if !lifted.is_empty() {
+            self.publish(&mut book, now);
+        }
+        lifted
+    }
+
+    /// Lifts the bans of a source that it does not keep. Answers them.
+    pub fn retain_of(
+        &self,
+        source: &str,
+        keep: impl FnMut(&Target, Measure) -> bool,
+        now: Now,
+    ) -> Vec<Ban> {
+        let mut book = self.book.lock();
+        let lifted = book.retain_of(source, keep);
+        if !lifted.is_empty() {
             self.publish(&mut book, now);
         }
         lifted
@@ -259,8 +297,12 @@ impl Bans {
 
     /// Forgets bans that have ended. Answers how many there were.
     pub fn sweep(&self, now: Now) -> usize {
-        let wall = seconds(now.wall);
-        self.lift_where(|ban| ban.until.is_some_and(|until| until <= wall), now)
+        let mut book = self.book.lock();
+        let ended = book.sweep(now.instant);
+        if ended > 0 {
+            self.publish(&mut book, now);
+        }
+        ended
     }
 
     /// Whether changes wait for [`Self::settle`]: bans that were added hold already, those that
@@ -279,7 +321,7 @@ impl Bans {
 
     fn settle_locked(&self, _settling: &parking_lot::MutexGuard<'_, ()>, now: Now) {
         let (all, seen) = self.book.lock().copy();
-        let base = Arc::new(view::Layer::new(all, now));
+        let base = Arc::new(Layer::new(&all, now));
         let mut book = self.book.lock();
         book.forget_changes(seen);
         self.view.store(Arc::new(View::new(base, &book, now)));
@@ -291,7 +333,7 @@ impl Bans {
         if book.is_cheap() {
             let (all, seen) = book.copy();
             book.forget_changes(seen);
-            let base = Arc::new(view::Layer::new(all, now));
+            let base = Arc::new(Layer::new(&all, now));
             self.view.store(Arc::new(View::new(base, book, now)));
         } else {
             let base = Arc::clone(self.view.load().base());
@@ -318,10 +360,11 @@ impl Bans {
         self.book.lock().of(target)
     }
 
-    /// Bans that were added, after the given one in the order of targets and measures, at most
-    /// `limit`. Those of lists are not among them.
+    /// Bans that were added, after the given one in the order of targets, measures and sources, at
+    /// most `limit`. Those of lists are not among them.
     #[must_use]
-    pub fn list(&self, after: Option<(Target, Measure)>, limit: usize) -> Vec<Ban> {
+    pub fn list(&self, after: Option<(Target, Measure, Arc<str>)>, limit: usize) -> Vec<Ban> {
+        let after = after.map(|(target, measure, source)| Key { target, measure, source });
         self.book.lock().list(after, limit)
     }
 
@@ -349,14 +392,24 @@ impl InForce {
     /// The refusal of somebody who is blocked.
     #[must_use]
     pub fn denial(&self) -> Denial {
-        Denial::new(Reason::Banned).with_evidence(format!("banned: {}", self.target))
+        Denial::new(Reason::Banned).with_evidence(self.evidence("banned"))
     }
 
     /// The refusal of somebody who is throttled, or finds the tarpit full.
     #[must_use]
     pub fn slow_down(&self, retry_after: Duration) -> Denial {
-        let evidence = format!("{}: {}", self.measure.name(), self.target);
+        let evidence = self.evidence(self.measure.name());
         Denial::new(Reason::Throttled).with_evidence(evidence).with_retry_after(retry_after)
+    }
+
+    /// Whose name is not everybody's business is not named: the log has its own way to show it.
+    fn evidence(&self, what: &str) -> String {
+        match &self.target {
+            Target::Subject(party) | Target::Client(party) => {
+                format!("{what}: {} of {}", self.target.kind(), party.provider)
+            }
+            target => format!("{what}: {target}"),
+        }
     }
 }
 
@@ -385,6 +438,13 @@ pub enum Why {
     /// The measure does not go with the target.
     #[error("an alert holds nobody, and endpoints and zones can only be isolated")]
     Senseless,
+}
+
+/// An end as whole seconds since the Unix epoch, not before it.
+#[must_use]
+pub fn seconds_until(end: SystemTime) -> u64 {
+    let end = since_epoch(end);
+    end.as_secs() + u64::from(end.subsec_nanos() > 0)
 }
 
 /// A time as whole seconds since the Unix epoch.

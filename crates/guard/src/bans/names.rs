@@ -1,6 +1,7 @@
 //! The table of those who are banned by another name than an address: subjects, clients, tokens,
 //! routes. It is immutable; a change makes a new one.
 
+use std::collections::BTreeSet;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::Instant;
@@ -8,9 +9,8 @@ use std::time::Instant;
 use rustc_hash::FxHashMap;
 use tidegate_core::decision::{Measure, Party, Target};
 
-use super::InForce;
-use super::book::Key;
-use super::table::End;
+use super::book::{Key, Line};
+use super::view::{End, Found, Whom};
 
 /// A name as a request has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -21,8 +21,16 @@ pub(super) enum Named<'a> {
     Route(&'a str),
 }
 
-/// All names at one moment, by a hash that nobody outside can aim at. Where two hashes are one, the
-/// later name has the next free one.
+/// What kind of a name it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Party,
+    Token,
+    Route,
+}
+
+/// All names of one kind at one moment, by a hash that nobody outside can aim at. Where two hashes
+/// are one, the later name has the next free one.
 #[derive(Debug, Default)]
 pub(super) struct Names {
     by_hash: FxHashMap<u64, Held>,
@@ -33,7 +41,7 @@ pub(super) struct Names {
 #[derive(Debug)]
 struct Held {
     target: Target,
-    measures: Vec<(Measure, End, Arc<str>)>,
+    bans: Vec<(Measure, Arc<str>, End)>,
 }
 
 impl<'a> Named<'a> {
@@ -46,17 +54,26 @@ impl<'a> Named<'a> {
             Target::Network(_) | Target::Endpoint { .. } | Target::Zone { .. } => None,
         }
     }
+
+    pub(super) const fn kind(&self) -> Kind {
+        match self {
+            Self::Subject { .. } | Self::Client { .. } => Kind::Party,
+            Self::Token(_) => Kind::Token,
+            Self::Route(_) => Kind::Route,
+        }
+    }
 }
 
 impl Names {
-    pub(super) fn new(bans: Vec<(Key, End, Arc<str>)>) -> Self {
+    /// The names of one kind among the bans.
+    pub(super) fn new(kind: Kind, bans: &[Line]) -> Self {
         let mut names = Self::default();
-        for (Key { target, measure }, end, source) in bans {
-            let Some(name) = Named::of(&target) else { continue };
+        for (Key { target, measure, source }, end) in bans {
+            let Some(name) = Named::of(target).filter(|name| name.kind() == kind) else { continue };
             let slot = names.slot(&name);
             let held = names.by_hash.entry(slot);
-            let held = held.or_insert_with(|| Held { target, measures: Vec::with_capacity(1) });
-            held.measures.push((measure, end, source));
+            let held = held.or_insert_with(|| Held { target: target.clone(), bans: Vec::new() });
+            held.bans.push((*measure, Arc::clone(source), *end));
         }
         names
     }
@@ -65,26 +82,24 @@ impl Names {
         self.by_hash.is_empty()
     }
 
-    /// The hardest measure that holds for a name, but for those that are gone.
+    /// Of the bans that hold a name and are not `outdated` the hardest, and of those the longest.
     pub(super) fn find(
         &self,
         name: &Named<'_>,
         now: Instant,
-        is_gone: impl Fn(&Target, Measure) -> bool,
-    ) -> Option<InForce> {
+        outdated: &BTreeSet<Key>,
+    ) -> Option<Found<'_>> {
         if self.is_empty() {
             return None;
         }
         let held = self.by_hash.get(&self.slot(name))?;
-        let holds = |(measure, end, _): &&(Measure, End, Arc<str>)| {
-            end.is_after(now) && !is_gone(&held.target, *measure)
-        };
-        let hardest = held.measures.iter().filter(holds).max_by_key(|(measure, ..)| *measure);
-        hardest.map(|(measure, _, source)| InForce {
-            measure: *measure,
-            target: held.target.clone(),
-            source: Arc::clone(source),
-        })
+        let in_force = held.bans.iter().filter(|(.., end)| end.is_after(now));
+        let found = in_force.map(|(measure, source, end)| {
+            let whom = Whom::Named(&held.target);
+            Found { whom, measure: *measure, source, end: *end }
+        });
+        let counting = found.filter(|it| outdated.is_empty() || !outdated.contains(&it.key()));
+        counting.max_by_key(Found::rank)
     }
 
     /// Where a name is, or would be.

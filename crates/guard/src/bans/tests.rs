@@ -1,8 +1,9 @@
-//! Bans against a model that asks every network in turn, and the rules of adding and lifting.
+//! The rules of adding, lifting and looking up.
+
+mod model;
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use proptest::prelude::*;
 use tidegate_core::clock::{Clock, ManualClock};
 use tidegate_core::decision::Party;
 
@@ -44,11 +45,14 @@ impl Rig {
 
     fn known(&self, subject: &str, client: &str, token: Option<&str>) -> Option<Measure> {
         let known = Known { provider: "corp", subject: Some(subject), client: Some(client) };
-        self.bans.look_up_known(known, token, self.now().instant).map(|found| found.measure)
+        let now = self.now().instant;
+        let found = self.bans.look_up_known(known, now);
+        let token = self.bans.look_up_token(|| token.map(str::to_owned), now);
+        [found, token].into_iter().flatten().map(|found| found.measure).max()
     }
 
     fn lift(&self, network: &str) -> bool {
-        !self.bans.lift(&target(network), None, self.now()).is_empty()
+        !self.bans.lift(&target(network), None, None, self.now()).is_empty()
     }
 }
 
@@ -66,10 +70,6 @@ fn of(target: Target, measure: Measure, until: Option<u64>) -> Ban {
 
 fn party(id: &str) -> Party {
     Party { provider: "corp".into(), id: id.into() }
-}
-
-fn lasts(ban: &Ban) -> u64 {
-    ban.until.unwrap_or(u64::MAX)
 }
 
 #[test]
@@ -163,54 +163,6 @@ fn a_file_gives_back_what_was_written_and_names_bad_lines() {
     assert!(bad[0].to_string().starts_with("line 5: `10.0.0.1/8` is not a network"));
 }
 
-fn network() -> impl Strategy<Value = Network> {
-    (0_u32..64, 26_u8..=32).prop_map(|(low, length)| {
-        let address = Ipv4Addr::from(0xC000_0200 | low);
-        let net = ipnet::IpNet::new(address.into(), length).unwrap().trunc();
-        net.to_string().parse().unwrap()
-    })
-}
-
-proptest! {
-    #[test]
-    fn the_tables_agree_with_asking_each_ban(
-        bans in prop::collection::btree_map((network(), measure()), prop::option::of(1_u64..100), 0..40),
-        lifted in prop::collection::vec(network(), 0..6),
-        at in 0_u64..100,
-    ) {
-        let rig = Rig::new();
-        let bans: Vec<_> = bans.into_iter().map(|((network, measure), until)| {
-            of(Target::Network(network), measure, until)
-        }).collect();
-        let (taken, refused) = rig.bans.add(bans.clone(), rig.now());
-        prop_assert_eq!((taken, refused.len()), (bans.len(), 0));
-        for network in &lifted {
-            rig.bans.lift(&Target::Network(*network), None, rig.now());
-        }
-        rig.clock.advance(Duration::from_secs(at));
-        let now = rig.now().instant;
-        for low in 0..=66_u32 {
-            let client = IpAddr::from(Ipv4Addr::from(0xC000_0200 + low));
-            let holds = |ban: &&Ban| {
-                let Target::Network(network) = ban.target else { return false };
-                network.net().contains(&client)
-                    && !lifted.contains(&network)
-                    && ban.until.is_none_or(|until| until > at)
-            };
-            let hardest = bans.iter().filter(holds).map(|ban| (ban.measure, lasts(ban))).max();
-            let found = rig.bans.look_up(client, now).map(|found| {
-                let same = |ban: &&Ban| ban.target == found.target && ban.measure == found.measure;
-                (found.measure, lasts(bans.iter().find(same).unwrap()))
-            });
-            prop_assert_eq!(found, hardest);
-        }
-    }
-}
-
-fn measure() -> impl Strategy<Value = Measure> {
-    prop::sample::select(vec![Measure::Throttle, Measure::Tarpit, Measure::Isolate, Measure::Block])
-}
-
 #[test]
 fn look_ups_go_on_while_bans_change() {
     let rig = Arc::new(Rig::new());
@@ -249,9 +201,12 @@ fn of_several_measures_the_hardest_counts_until_it_ends() {
 #[test]
 fn names_are_held_wherever_they_come_from() {
     let rig = Rig::new();
-    assert!(!rig.bans.has_names());
+    assert!(!rig.bans.has_parties());
     rig.take(of(Target::Subject(party("ann")), Measure::Block, Some(60))).unwrap();
     rig.take(of(Target::Client(party("app")), Measure::Throttle, None)).unwrap();
+    assert!(rig.bans.has_parties());
+    let unasked = rig.bans.look_up_token(|| panic!("no token is banned"), rig.now().instant);
+    assert_eq!(unasked, None);
     let hash = "ab".repeat(32);
     rig.take(of(Target::Token(hash.as_str().into()), Measure::Isolate, None)).unwrap();
     assert_eq!(rig.known("ann", "web", None), Some(Measure::Block));
@@ -259,7 +214,7 @@ fn names_are_held_wherever_they_come_from() {
     assert_eq!(rig.known("bob", "app", Some(&hash)), Some(Measure::Isolate));
     assert_eq!(rig.known("app", "ann", None), None, "a subject is no client");
     let other = Known { provider: "other", subject: Some("ann"), client: None };
-    assert_eq!(rig.bans.look_up_known(other, None, rig.now().instant), None);
+    assert_eq!(rig.bans.look_up_known(other, rig.now().instant), None);
     rig.clock.advance(Duration::from_secs(60));
     assert_eq!(rig.known("ann", "web", None), None);
 }
@@ -331,19 +286,97 @@ fn changes_of_a_large_table_hold_at_once_and_still_when_it_is_settled() {
     assert!(rig.lift("10.0.0.2") && rig.by("10.0.0.2").is_none());
     rig.ban("10.0.0.2", Some(5)).unwrap();
     check();
-    assert!(!rig.bans.lift(&Target::Subject(party("ann")), None, rig.now()).is_empty());
+    assert!(!rig.bans.lift(&Target::Subject(party("ann")), None, None, rig.now()).is_empty());
     assert_eq!(rig.known("ann", "app", None), None);
 }
 
 #[test]
-fn a_source_lifts_only_its_own() {
+fn a_step_of_the_wall_clock_neither_frees_nor_holds() {
+    for ahead in [true, false] {
+        let rig = Rig::new();
+        rig.clock.advance(Duration::from_millis(7_200_400));
+        let until = Some(7_260);
+        rig.ban("192.0.2.1", until).unwrap();
+        rig.take(of(Target::Subject(party("ann")), Measure::Block, until)).unwrap();
+        let zone = Target::Zone { upstream: "api".into(), zone: "a".into() };
+        rig.take(of(zone, Measure::Isolate, until)).unwrap();
+        let stepped = |rig: &Rig| {
+            let Now { instant, wall } = rig.now();
+            let step = Duration::from_secs(3_600);
+            Now { instant, wall: if ahead { wall + step } else { wall - step } }
+        };
+        let held = |rig: &Rig| {
+            rig.bans.settle(stepped(rig));
+            let by_name = rig.known("ann", "app", None).is_some();
+            let isolated = rig.bans.isolated(stepped(rig)).len();
+            (rig.by("192.0.2.1").is_some(), by_name, isolated, rig.bans.sweep(stepped(rig)))
+        };
+        assert_eq!(held(&rig), (true, true, 1, 0));
+        rig.clock.advance(Duration::from_millis(59_599));
+        assert_eq!(held(&rig), (true, true, 1, 0));
+        rig.clock.advance(Duration::from_millis(1));
+        assert_eq!(held(&rig), (false, false, 0, 3));
+    }
+}
+
+#[test]
+fn a_source_lifts_and_prolongs_only_its_own() {
     let rig = Rig::new();
+    let by = |source: &str, until| Ban { source: source.into(), ..ban("192.0.2.1", until) };
+    rig.take(by("policy", Some(60))).unwrap();
+    assert_eq!(rig.take(by("crowdsec", Some(30))), Ok(true), "it is not the policy's");
+    let held_by = || rig.bans.look_up("192.0.2.1".parse().unwrap(), rig.now().instant);
+    assert_eq!(&*held_by().unwrap().source, "policy", "the longer one is told");
+    let ends = |rig: &Rig| {
+        let bans = rig.bans.explain("192.0.2.1".parse().unwrap()).0;
+        bans.into_iter().map(|ban| (ban.source.to_string(), ban.until)).collect::<Vec<_>>()
+    };
+    rig.take(by("crowdsec", Some(90))).unwrap();
+    assert_eq!(ends(&rig), [("crowdsec".into(), Some(90)), ("policy".into(), Some(60))]);
+    let lift = |source| {
+        let wanted = ["192.0.2.1", "192.0.2.2"]
+            .map(|network| (target(network), Measure::Block, Arc::from(source)));
+        rig.bans.lift_each(wanted, rig.now()).len()
+    };
+    assert_eq!((lift("crowdsec"), lift("crowdsec")), (1, 0));
+    assert_eq!(ends(&rig), [("policy".into(), Some(60))]);
+    assert_eq!(rig.by("192.0.2.1").as_deref(), Some("192.0.2.1"));
+    rig.take(by("admin", None)).unwrap();
+    assert_eq!(rig.bans.retain_of("policy", |_, _| false, rig.now()).len(), 1);
+    assert_eq!(ends(&rig), [("admin".into(), None)]);
+    assert!(rig.lift("192.0.2.1") && rig.by("192.0.2.1").is_none(), "all of them");
+}
+
+#[test]
+fn each_source_counts() {
+    let rig = Rig::new();
+    rig.bans.configure(&[], 2, Vec::new(), rig.now());
+    let by = |source: &str| rig.take(Ban { source: source.into(), ..ban("192.0.2.1", None) });
+    assert_eq!((by("a"), by("b"), by("c")), (Ok(true), Ok(true), Err(Why::Full)));
+    assert_eq!(rig.bans.stats().added, 2);
+}
+
+#[test]
+fn a_nested_ban_holds_when_the_longer_one_around_it_is_lifted() {
+    let rig = Rig::new();
+    many(&rig);
+    rig.ban("192.0.2.0/24", None).unwrap();
     rig.ban("192.0.2.1", Some(60)).unwrap();
-    rig.take(Ban { source: "crowdsec".into(), ..ban("192.0.2.2", Some(60)) }).unwrap();
-    let both = ["192.0.2.1", "192.0.2.2"].map(|network| (target(network), None));
-    let lifted = rig.bans.lift_of("crowdsec", both, rig.now());
-    assert_eq!(lifted.iter().map(|ban| ban.target.to_string()).collect::<Vec<_>>(), ["192.0.2.2"]);
-    assert!(rig.by("192.0.2.1").is_some() && rig.by("192.0.2.2").is_none());
+    rig.bans.settle(rig.now());
+    assert!(rig.lift("192.0.2.0/24") && rig.bans.is_unsettled());
+    assert_eq!(rig.by("192.0.2.1").as_deref(), Some("192.0.2.1"));
+    assert_eq!(rig.by("192.0.2.2"), None);
+}
+
+#[test]
+fn a_ban_that_is_given_anew_for_a_shorter_time_ends_with_that() {
+    let rig = Rig::new();
+    many(&rig);
+    assert!(rig.lift("10.0.0.2"));
+    rig.ban("10.0.0.2", Some(5)).unwrap();
+    assert!(rig.bans.is_unsettled() && rig.by("10.0.0.2").is_some());
+    rig.clock.advance(Duration::from_secs(5));
+    assert_eq!(rig.by("10.0.0.2"), None);
 }
 
 #[test]

@@ -41,7 +41,7 @@ const PLACES: &[Place] = &[
 
 const OF_BANS: &[&str] = &[
     "address", "after", "client", "endpoint", "for", "limit", "measure", "network", "provider",
-    "reason", "route", "subject", "token", "upstream", "zone",
+    "reason", "route", "source", "subject", "token", "upstream", "wide", "zone",
 ];
 
 /// The answer to what is not there: another path, another method, an unknown word in the query.

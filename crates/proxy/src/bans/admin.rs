@@ -1,7 +1,8 @@
 //! Bans by the admin listener: `GET /bans` lists them, or explains an address or another target;
-//! `POST` adds one; `DELETE` lifts it.
+//! `POST` adds one; `DELETE` lifts it, of all who decided it or of one.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use http::{Method, Response, StatusCode};
 use percent_encoding::percent_decode_str;
@@ -11,7 +12,7 @@ use tidegate_core::units::Span;
 use tidegate_engine::Snapshot;
 use tidegate_guard::Ban;
 use tidegate_guard::bans::seconds;
-use tidegate_guard::bans::target::Written;
+use tidegate_guard::bans::target::{Written, is_too_wide};
 
 use super::now;
 use crate::admin::{json_answer, text};
@@ -63,21 +64,19 @@ fn found(edge: &Edge, query: &str) -> Result<serde_json::Value, String> {
 
 /// The place of a ban in the list, as text that a query can say.
 fn name_of_place(ban: &Ban) -> String {
-    json!([ban.measure, Written::from(&ban.target)]).to_string()
+    json!([ban.measure, ban.source, Written::from(&ban.target)]).to_string()
 }
 
-fn place(text: &str) -> Result<(Target, Measure), String> {
-    if let Ok(network) = text.parse() {
-        return Ok((Target::Network(network), Measure::Block));
-    }
+fn place(text: &str) -> Result<(Target, Measure, Arc<str>), String> {
     let wrong = || format!("`{text}` is no place in the list\n");
-    let (measure, written): (Measure, Written) =
+    let (measure, source, written): (Measure, Arc<str>, Written) =
         serde_json::from_str(text).map_err(|_error| wrong())?;
-    Ok((written.target().map_err(|_error| wrong())?, measure))
+    Ok((written.target().map_err(|_error| wrong())?, measure, source))
 }
 
 /// Adds (`POST`) or lifts (`DELETE`) what the query names.
 pub(crate) fn change(edge: &Edge, method: &Method, query: &str) -> Response<Vec<u8>> {
+    let Some(_ours) = edge.ban_file().hold() else { return being_handed_over() };
     let done = match *method {
         Method::DELETE => lift(edge, query),
         _ => add(edge, query),
@@ -86,6 +85,12 @@ pub(crate) fn change(edge: &Edge, method: &Method, query: &str) -> Response<Vec<
         Ok(message) => text(StatusCode::OK, &message),
         Err((status, message)) => text(status, &message),
     }
+}
+
+/// The answer while bans are another process's.
+pub(crate) fn being_handed_over() -> Response<Vec<u8>> {
+    let message = "another process takes over, and nothing changes meanwhile: ask again\n";
+    text(StatusCode::SERVICE_UNAVAILABLE, message)
 }
 
 type Outcome = Result<String, (StatusCode, String)>;
@@ -111,6 +116,10 @@ fn measure(query: &str) -> Result<Option<Measure>, (StatusCode, String)> {
 
 fn add(edge: &Edge, query: &str) -> Outcome {
     let target = named(query)?;
+    if is_too_wide(&target) && value(query, "wide").as_deref() != Some("true") {
+        let message = format!("{target} is wider than an IPv4 /8 or IPv6 /16: add --wide\n");
+        return Err(bad(message));
+    }
     let of_upstream = matches!(target, Target::Endpoint { .. } | Target::Zone { .. });
     let usual = if of_upstream { Measure::Isolate } else { Measure::Block };
     let measure = measure(query)?.unwrap_or(usual);
@@ -175,22 +184,53 @@ const fn done(measure: Measure) -> &'static str {
 }
 
 fn lift(edge: &Edge, query: &str) -> Outcome {
-    let target = named(query)?;
-    let (live, now) = (edge.live(), now(edge.clock()));
-    let lifted = live.snapshot.bans().lift(&target, measure(query)?, now);
+    let (written, measure) = (Written::from_names(|name| value(query, name)), measure(query)?);
+    let source = value(query, "source").filter(|source| !source.is_empty());
+    let now = now(edge.clock());
+    let live = edge.live();
+    let bans = live.snapshot.bans();
+    let by = source.as_ref().map(|source| format!(" by {source}")).unwrap_or_default();
+    if let Some(source) = source.as_deref().filter(|_| written == Written::default()) {
+        let is_other = |_: &Target, of: Measure| measure.is_some_and(|measure| measure != of);
+        let lifted = tokio::task::block_in_place(|| bans.retain_of(source, is_other, now));
+        tell_lifted(edge, &lifted);
+        return match lifted.len() {
+            0 => Err((StatusCode::NOT_FOUND, format!("there is no ban{by}\n"))),
+            lifted => Ok(format!("lifted {lifted} bans{by}\n")),
+        };
+    }
+    let target = written.target().map_err(|error| bad(format!("{error}\n")))?;
+    let lifted = bans.lift(&target, measure, source.as_deref(), now);
     if lifted.is_empty() {
-        let message = format!("no ban names exactly {target}; lists are lifted by the reload\n");
+        let message =
+            format!("no ban{by} names exactly {target}; lists are lifted by the reload\n");
         return Err((StatusCode::NOT_FOUND, message));
     }
-    // What a table of many says meanwhile of wider networks shows when it is made anew.
-    tokio::task::block_in_place(|| live.snapshot.bans().settle(now));
+    tell_lifted(edge, &lifted);
+    let left = bans.of(&target);
+    let left = left.iter().map(|ban| format!("still {} by {}\n", done(ban.measure), ban.source));
+    Ok(format!("lifted {target}\n{}", left.collect::<String>()))
+}
+
+/// Tells of bans that were lifted by hand, and lets rules begin anew about whom they named.
+fn tell_lifted(edge: &Edge, lifted: &[Ban]) {
+    let live = edge.live();
     if let Some(policy) = live.snapshot.response() {
-        policy.forget(&target, now);
+        let bans = live.snapshot.bans();
+        let is_rule = |ban: &Ban| policy.rules().any(|rule| *rule.name == *ban.source);
+        for Ban { target, .. } in lifted {
+            // What another rule decided about them goes on.
+            if !bans.of(target).iter().any(is_rule) {
+                policy.forget(target, now(edge.clock()));
+            }
+        }
     }
-    for ban in &lifted {
+    if lifted.len() > told::EXAMPLES {
+        return told::imported(edge, "admin", (0, lifted.len(), 0), &[]);
+    }
+    for ban in lifted {
         told::lifted(edge, ban, "admin");
     }
-    Ok(format!("lifted {target}\n"))
 }
 
 /// The decoded value of a key in a query.
@@ -222,10 +262,10 @@ mod tests {
             measure: Measure::Tarpit,
             until: None,
             since: 0,
-            source: "".into(),
+            source: "rule/1".into(),
             reason: "".into(),
         };
-        assert_eq!(place(&name_of_place(&ban)), Ok((target, Measure::Tarpit)));
-        assert!(place("192.0.2.0/24").is_ok() && place("nowhere").is_err());
+        assert_eq!(place(&name_of_place(&ban)), Ok((target, Measure::Tarpit, ban.source)));
+        assert!(place("nowhere").is_err());
     }
 }

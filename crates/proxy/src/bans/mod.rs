@@ -3,22 +3,24 @@
 
 pub(crate) mod admin;
 
-use std::fs;
+use std::collections::BTreeSet;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fs, mem};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use tidegate_core::Clock;
-use tidegate_guard::Bans;
 use tidegate_guard::bans::file::BadLine;
 use tidegate_guard::bans::{Now, file};
+use tidegate_guard::{Ban, Bans};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use crate::edge::Edge;
 use crate::enforcement::own;
+use crate::upgrade;
 
 /// How often ended bans are forgotten and changes are written.
 const PACE: Duration = Duration::from_secs(1);
@@ -37,12 +39,25 @@ pub(crate) fn now(clock: &Clock) -> Now {
     Now { instant: clock.now(), wall: clock.wall() }
 }
 
-/// The file that keeps the bans, and what of them is in it.
+/// The file that keeps the bans, and what of them is in it. Of two processes in a hand-over one at a
+/// time writes it and takes changes by hand: the predecessor until it lets go, then the successor.
 #[derive(Debug, Default)]
 pub(crate) struct BanFile {
     path: Option<PathBuf>,
     /// The bans' count of changes when they were last written.
     written: Mutex<u64>,
+    turn: RwLock<Turn>,
+}
+
+/// Whose the bans are.
+#[derive(Debug, Default)]
+enum Turn {
+    #[default]
+    Ours,
+    /// The predecessor's, who may still add and lift; the file had these when it was read.
+    NotYet(Vec<Ban>),
+    /// The successor's.
+    NoMore,
 }
 
 impl BanFile {
@@ -52,25 +67,61 @@ impl BanFile {
     /// # Errors
     /// The file is there and cannot be read: whoever was banned must not come in by accident.
     pub(crate) fn open(path: Option<&Path>, bans: &Bans, now: Now) -> io::Result<Self> {
-        let Some(path) = path else { return Ok(Self::default()) };
-        let text = match fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            Err(error) => return Err(error),
-        };
-        let (kept, bad) = file::read(&text);
-        if !bad.is_empty() {
-            keep_aside(path, &text, &bad)?;
+        let kept = path.map(read).transpose()?.unwrap_or_default();
+        let is_ours = !upgrade::has_predecessor();
+        let turn = if is_ours { Turn::Ours } else { Turn::NotYet(kept.clone()) };
+        if path.is_some() {
+            let (taken, refused) = bans.add(kept, now);
+            tracing::info!(taken, over_or_refused = refused.len(), "bans taken from their file");
         }
-        let (taken, refused) = bans.add(kept, now);
-        tracing::info!(taken, over_or_refused = refused.len(), "bans taken from their file");
         let written = Mutex::new(bans.stats().changes);
-        Ok(Self { path: Some(path.to_owned()), written })
+        Ok(Self { path: path.map(Path::to_owned), written, turn: RwLock::new(turn) })
     }
 
-    /// Writes the bans if they changed since the last time; a failure is logged, and tried again
-    /// by the next call.
+    /// Keeps the bans ours while somebody changes them by hand; `None` if they are not.
+    pub(crate) fn hold(&self) -> Option<impl Drop> {
+        let turn = self.turn.read();
+        matches!(*turn, Turn::Ours).then_some(turn)
+    }
+
+    /// The predecessor has let go, or says nothing any more: what it added and lifted since the file
+    /// was read is done here, too.
+    pub(crate) fn take_over(&self, bans: &Bans, now: Now) {
+        let mut turn = self.turn.write();
+        let Turn::NotYet(before) = mem::take(&mut *turn) else { return };
+        let Some(path) = &self.path else { return };
+        let kept = match read(path) {
+            Ok(kept) => kept,
+            Err(error) => {
+                tracing::error!(%error, "the predecessor's last bans cannot be read");
+                return;
+            }
+        };
+        let key = |ban: &Ban| (ban.target.clone(), ban.measure, Arc::clone(&ban.source));
+        let still: BTreeSet<_> = kept.iter().map(key).collect();
+        let over = before.iter().map(key).filter(|key| !still.contains(key));
+        let lifted = bans.lift_each(over, now).len();
+        let (taken, _) = bans.add(kept, now);
+        tracing::info!(taken, lifted, "bans taken over from the predecessor");
+    }
+
+    /// Writes the last changes; from now on the bans are the successor's.
+    pub(crate) fn let_go(&self, bans: &Bans) {
+        // Waits for changes that somebody is making.
+        let mut turn = self.turn.write();
+        self.write_changes(bans);
+        *turn = Turn::NoMore;
+    }
+
+    /// Writes the bans if they are ours and changed since the last time; a failure is logged, and
+    /// tried again by the next call.
     pub(crate) fn save(&self, bans: &Bans) {
+        if let Some(_ours) = self.hold() {
+            self.write_changes(bans);
+        }
+    }
+
+    fn write_changes(&self, bans: &Bans) {
         let Some(path) = &self.path else { return };
         let mut written = self.written.lock();
         let changes = bans.stats().changes;
@@ -82,6 +133,20 @@ impl BanFile {
             Err(error) => tracing::error!(%error, path = %path.display(), "bans are not written"),
         }
     }
+}
+
+/// What the file holds.
+fn read(path: &Path) -> io::Result<Vec<Ban>> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(error),
+    };
+    let (kept, bad) = file::read(&text);
+    if !bad.is_empty() {
+        keep_aside(path, &text, &bad)?;
+    }
+    Ok(kept)
 }
 
 /// Leaves a copy of a file with bad lines beside it.
@@ -109,7 +174,7 @@ fn beside(path: &Path, ending: &str) -> PathBuf {
 }
 
 /// Forgets what has ended and writes what changed, until the process drains: from then on the file
-/// may be a successor's.
+/// may be somebody else's.
 pub(crate) async fn keep(edge: Arc<Edge>) {
     let mut rounds = 0_u32;
     let mut own = Arc::new(own::addresses());
@@ -161,7 +226,6 @@ pub(crate) async fn settle(edge: Arc<Edge>) {
 #[cfg(test)]
 mod tests {
     use tidegate_core::decision::{Measure, Target};
-    use tidegate_guard::Ban;
 
     use super::*;
 

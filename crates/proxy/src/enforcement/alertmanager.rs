@@ -15,6 +15,7 @@ use tidegate_guard::bans::target::{Written, is_too_wide};
 
 use super::{carry_out, told};
 use crate::admin::{json_answer, text};
+use crate::bans::admin::being_handed_over;
 use crate::bans::now;
 use crate::edge::Edge;
 
@@ -57,6 +58,8 @@ struct Order {
 
 /// Does what the alerts say.
 pub(crate) fn receive(edge: &Edge, body: &[u8]) -> Response<Vec<u8>> {
+    // Alertmanager asks again.
+    let Some(_ours) = edge.ban_file().hold() else { return being_handed_over() };
     let webhook: Webhook = match serde_json::from_slice(body) {
         Ok(webhook) => webhook,
         Err(error) => {
@@ -136,11 +139,9 @@ impl Order {
 
     fn lift(self, edge: &Edge) -> usize {
         let live = edge.live();
-        let lifted = live.snapshot.bans().lift_of(
-            &self.rule,
-            [(self.target, Some(self.measure))],
-            now(edge.clock()),
-        );
+        let bans = live.snapshot.bans();
+        let (measure, source) = (Some(self.measure), Some(&*self.rule));
+        let lifted = bans.lift(&self.target, measure, source, now(edge.clock()));
         for ban in &lifted {
             told::lifted(edge, ban, &self.rule);
         }

@@ -10,7 +10,7 @@ use tidegate_core::decision::{Decision, Measure, Standing, Target};
 use tidegate_core::notice::{Area, Notice, NoticeKind, Severity};
 use tidegate_engine::Snapshot;
 use tidegate_guard::Ban;
-use tidegate_guard::bans::{NotTaken, Why, seconds};
+use tidegate_guard::bans::{NotTaken, Why, seconds, seconds_until};
 use tidegate_guard::response::Decisions;
 use tokio::sync::mpsc;
 use tokio::time::{interval, sleep};
@@ -175,7 +175,7 @@ fn ban(decision: &Decision) -> Ban {
     Ban {
         target: decision.target.clone(),
         measure: if of_upstream { Measure::Isolate } else { decision.measure },
-        until: decision.until.map(seconds),
+        until: decision.until.map(seconds_until),
         since: seconds(decision.time),
         source: Arc::clone(&decision.rule),
         reason: format!("offence {}, {} events", decision.offence, decision.evidence.count).into(),

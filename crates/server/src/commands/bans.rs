@@ -19,17 +19,22 @@ pub(crate) fn execute(command: &BansCommand) -> Result<ExitCode> {
             let query = query(&[("address", address.as_deref())], target);
             ask(admin, "GET", &format!("/bans?{query}"))?.print("not explained")
         }
-        BansCommand::Add { network, target, measure, duration, reason, admin } => {
+        BansCommand::Add { network, target, measure, duration, reason, wide, admin } => {
             let own = [
                 ("network", network.as_deref()),
                 ("measure", measure.as_deref()),
                 ("for", duration.as_deref()),
                 ("reason", Some(reason.as_str()).filter(|reason| !reason.is_empty())),
+                ("wide", wide.then_some("true")),
             ];
             ask(admin, "POST", &format!("/bans?{}", query(&own, target)))?.print("not banned")
         }
-        BansCommand::Lift { network, target, measure, admin } => {
-            let own = [("network", network.as_deref()), ("measure", measure.as_deref())];
+        BansCommand::Lift { network, target, measure, source, admin } => {
+            let own = [
+                ("network", network.as_deref()),
+                ("measure", measure.as_deref()),
+                ("source", source.as_deref()),
+            ];
             ask(admin, "DELETE", &format!("/bans?{}", query(&own, target)))?.print("not lifted")
         }
     }

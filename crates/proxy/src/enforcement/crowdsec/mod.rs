@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use tidegate_core::decision::{Measure, Target};
+use tidegate_guard::Ban;
 use tidegate_guard::bans::CrowdsecSettings;
 use tidegate_guard::bans::seconds;
 use tokio::time::sleep;
@@ -73,6 +74,10 @@ pub(crate) async fn follow(edge: Arc<Edge>) {
         let settings = edge.live().snapshot.settings().bans.crowdsec.clone();
         if settings != followed {
             (follower.in_step, follower.failures) = (false, 0);
+            if settings.is_none() {
+                let nothing = Change::default();
+                tokio::task::block_in_place(|| take(&edge, &mut follower.known, nothing, true));
+            }
             followed.clone_from(&settings);
         }
         let wait = match &settings {
@@ -174,10 +179,8 @@ fn take(edge: &Edge, known: &mut Known, change: Change, all: bool) {
         wanted.push(ban);
     }
     let lifted = if all {
-        let gone = |ban: &tidegate_guard::Ban| {
-            *ban.source == *SOURCE && !known.contains_key(&(ban.target.clone(), ban.measure))
-        };
-        bans.lift_where(gone, now)
+        let keep = |target: &Target, measure| known.contains_key(&(target.clone(), measure));
+        bans.retain_of(SOURCE, keep, now).len()
     } else {
         let mut over = Vec::new();
         for (id, target, measure) in deleted {
@@ -186,13 +189,18 @@ fn take(edge: &Edge, known: &mut Known, change: Change, all: bool) {
             ids.retain(|known| *known != id);
             if ids.is_empty() {
                 known.remove(&key);
-                over.push((key.0, Some(key.1)));
+                over.push((key.0, key.1, SOURCE.into()));
             }
         }
-        bans.lift_of(SOURCE, over, now).len()
+        bans.lift_each(over, now).len()
     };
-    let examples: Vec<_> = wanted.iter().take(told::EXAMPLES).cloned().collect();
-    let (taken, refused) = bans.add(wanted, now);
+    let mut examples = Vec::new();
+    let tell = |taken: &Ban| {
+        if examples.len() < told::EXAMPLES {
+            examples.push(taken.clone());
+        }
+    };
+    let (taken, refused) = bans.add_telling(wanted, tell, now);
     for not_taken in refused.iter().take(told::EXAMPLES) {
         tracing::warn!(%not_taken, "a decision of CrowdSec is not taken over");
     }

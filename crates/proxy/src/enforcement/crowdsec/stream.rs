@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use tidegate_core::decision::{Measure, Target};
 use tidegate_core::net::Network;
 use tidegate_guard::Ban;
@@ -13,13 +14,22 @@ use tidegate_guard::bans::target::is_too_wide;
 
 use super::SOURCE;
 
-/// An answer; either list may be `null`.
-#[derive(Debug, Default, Deserialize)]
+/// An answer; either list may be `null`. One without `new` is not CrowdSec's, and must not be taken
+/// for its word that nobody is banned.
+#[derive(Debug, Deserialize)]
 pub(super) struct Stream {
+    #[serde(deserialize_with = "Option::deserialize")]
+    new: Option<Vec<Listed>>,
     #[serde(default)]
-    new: Option<Vec<Decided>>,
-    #[serde(default)]
-    deleted: Option<Vec<Decided>>,
+    deleted: Option<Vec<Listed>>,
+}
+
+/// What stands in a list: one entry that cannot be read does not hurt the others.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Listed {
+    Decided(Decided),
+    Unreadable(IgnoredAny),
 }
 
 /// One decision.
@@ -52,7 +62,11 @@ pub(super) struct Change {
 impl Stream {
     pub(super) fn changes(self, settings: &CrowdsecSettings) -> Change {
         let mut change = Change::default();
-        for decided in self.new.unwrap_or_default() {
+        for listed in self.new.unwrap_or_default() {
+            let Listed::Decided(decided) = listed else {
+                change.ignored += 1;
+                continue;
+            };
             match (decided.about(settings), go_duration(&decided.duration)) {
                 (Some((target, measure)), Some(lasts)) => {
                     let ban = Ban {
@@ -68,8 +82,10 @@ impl Stream {
                 _ => change.ignored += 1,
             }
         }
-        for decided in self.deleted.unwrap_or_default() {
-            if let Some((target, measure)) = decided.about(settings) {
+        for listed in self.deleted.unwrap_or_default() {
+            if let Listed::Decided(decided) = listed
+                && let Some((target, measure)) = decided.about(settings)
+            {
                 change.deleted.push((decided.id, target, measure));
             }
         }
@@ -164,6 +180,27 @@ mod tests {
         let captcha = CrowdsecSettings { captcha: Some(Measure::Throttle), ..settings() };
         let change = stream.changes(&captcha);
         assert_eq!(change.added[2].2.measure, Measure::Throttle);
+    }
+
+    #[test]
+    fn an_entry_that_cannot_be_read_does_not_hurt_the_others() {
+        let text = r#"{"new":[
+            {"duration":"4h","id":1,"scenario":null,"scope":"Ip","type":"ban","value":"192.0.2.7"},
+            "nonsense",
+            {"duration":"4h","id":2,"scenario":"s","scope":"Ip","type":"ban","value":"192.0.2.8"}]}"#;
+        let stream: Stream = serde_json::from_str(text).unwrap();
+        let change = stream.changes(&settings());
+        assert_eq!((change.added.len(), change.ignored), (1, 2));
+    }
+
+    #[test]
+    fn an_answer_without_decisions_is_none() {
+        for text in ["{}", r#"{"message":"ok"}"#, r#"{"deleted":null}"#, "[]", "null"] {
+            assert!(serde_json::from_str::<Stream>(text).is_err(), "{text}");
+        }
+        for text in [r#"{"new":null}"#, r#"{"new":[],"deleted":[]}"#] {
+            assert!(serde_json::from_str::<Stream>(text).is_ok(), "{text}");
+        }
     }
 
     #[test]
