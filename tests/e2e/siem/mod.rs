@@ -6,6 +6,7 @@ mod http;
 mod kafka;
 mod kafka_front;
 mod nats;
+mod nats_account;
 mod redis;
 mod scram;
 mod syslog;

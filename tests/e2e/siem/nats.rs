@@ -17,6 +17,7 @@ use tidegate_testkit::programs::{self, Running};
 use tidegate_testkit::tls::Leaf;
 use tidegate_testkit::{Ca, Origin, wait};
 
+use super::nats_account::{Operator, User};
 use super::{
     Arrived, REQUESTS, SECRET, assert_complete, count, free_address, gateway, identity, origin,
     send, settle, under_load, venv,
@@ -27,17 +28,23 @@ struct Server {
     folder: tempfile::TempDir,
     program: PathBuf,
     address: SocketAddr,
+    /// Who may do everything, where not everybody may.
+    admin: Option<User>,
     running: Option<Running>,
 }
 
 impl Server {
     fn start() -> Option<Self> {
+        Self::start_as("", None)
+    }
+
+    fn start_as(more: &str, admin: Option<User>) -> Option<Self> {
         let program = venv()?.join("bin/nats-server");
         let folder = tempfile::tempdir().expect("a folder");
-        let mut server = Self { folder, program, address: free_address(), running: None };
-        server.configure("");
+        let mut server = Self { folder, program, address: free_address(), admin, running: None };
+        server.configure(more);
         let stream = json!({ "name": "EVENTS", "subjects": ["waf.events"], "storage": "file" });
-        let made = ask_nats(server.address, "$JS.API.STREAM.CREATE.EVENTS", &stream);
+        let made = server.ask("$JS.API.STREAM.CREATE.EVENTS", &stream);
         assert_eq!(made["config"]["name"], "EVENTS", "{made}");
         Some(server)
     }
@@ -88,46 +95,56 @@ impl Server {
 
     /// What the stream holds. What restricts its clients is taken away, so that it can be asked.
     fn messages(&mut self) -> Vec<Arrived> {
-        self.configure("");
-        let info = ask_nats(self.address, "$JS.API.STREAM.INFO.EVENTS", &json!({}));
+        if self.admin.is_none() {
+            self.configure("");
+        }
+        let info = self.ask("$JS.API.STREAM.INFO.EVENTS", &json!({}));
         let last = info["state"]["last_seq"].as_u64().expect("a number");
-        (1..=last).map(|number| nats_message(self.address, number)).collect()
+        (1..=last).map(|number| self.message(number)).collect()
     }
-}
 
-/// Asks NATS's own API, in its protocol.
-fn ask_nats(address: SocketAddr, subject: &str, body: &Value) -> Value {
-    let mut stream = TcpStream::connect(address).expect("connects");
-    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
-    let body = body.to_string();
-    let asked = format!(
-        "CONNECT {{\"verbose\":false}}\r\nSUB answer 1\r\nPUB {subject} answer {}\r\n{body}\r\n",
-        body.len()
-    );
-    stream.write_all(asked.as_bytes()).expect("asks");
-    let mut reader = BufReader::new(stream);
-    loop {
+    /// Asks NATS's own API, in its protocol.
+    fn ask(&self, subject: &str, body: &Value) -> Value {
+        let mut stream = TcpStream::connect(self.address).expect("connects");
+        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
+        let mut reader = BufReader::new(stream.try_clone().expect("a twin"));
         let mut line = String::new();
-        assert!(reader.read_line(&mut line).expect("a line") > 0, "NATS closes");
-        if let Some(rest) = line.strip_prefix("MSG ") {
-            let len = rest.trim().rsplit(' ').next().and_then(|len| len.parse().ok());
-            let mut payload = vec![0; len.expect("a length")];
-            reader.read_exact(&mut payload).expect("a payload");
-            return serde_json::from_slice(&payload).expect("JSON");
+        reader.read_line(&mut line).expect("a greeting");
+        let greeting = line.strip_prefix("INFO ").expect("a greeting");
+        let greeting = serde_json::from_str(greeting).expect("JSON");
+        let connect = match &self.admin {
+            Some(admin) => admin.connect(&greeting),
+            None => json!({ "verbose": false }),
+        };
+        let body = body.to_string();
+        let asked = format!(
+            "CONNECT {connect}\r\nSUB answer 1\r\nPUB {subject} answer {}\r\n{body}\r\n",
+            body.len()
+        );
+        stream.write_all(asked.as_bytes()).expect("asks");
+        loop {
+            let mut line = String::new();
+            assert!(reader.read_line(&mut line).expect("a line") > 0, "NATS closes");
+            if let Some(rest) = line.strip_prefix("MSG ") {
+                let len = rest.trim().rsplit(' ').next().and_then(|len| len.parse().ok());
+                let mut payload = vec![0; len.expect("a length")];
+                reader.read_exact(&mut payload).expect("a payload");
+                return serde_json::from_slice(&payload).expect("JSON");
+            }
         }
     }
-}
 
-/// A message of the stream: its id and its text.
-fn nats_message(address: SocketAddr, number: u64) -> Arrived {
-    let message = ask_nats(address, "$JS.API.STREAM.MSG.GET.EVENTS", &json!({ "seq": number }));
-    let decoded = |name: &str| {
-        let text = message["message"][name].as_str().unwrap_or_default();
-        String::from_utf8(STANDARD.decode(text).expect("base64")).expect("UTF-8")
-    };
-    let headers = decoded("hdrs");
-    let key = headers.lines().find_map(|line| line.strip_prefix("Nats-Msg-Id: "));
-    (key.expect("a key").trim().to_owned(), decoded("data"))
+    /// A message of the stream: its id and its text.
+    fn message(&self, number: u64) -> Arrived {
+        let message = self.ask("$JS.API.STREAM.MSG.GET.EVENTS", &json!({ "seq": number }));
+        let decoded = |name: &str| {
+            let text = message["message"][name].as_str().unwrap_or_default();
+            String::from_utf8(STANDARD.decode(text).expect("base64")).expect("UTF-8")
+        };
+        let headers = decoded("hdrs");
+        let key = headers.lines().find_map(|line| line.strip_prefix("Nats-Msg-Id: "));
+        (key.expect("a key").trim().to_owned(), decoded("data"))
+    }
 }
 
 #[track_caller]
@@ -220,4 +237,32 @@ fn nats_gets_nothing_without_trust_on_both_sides() {
     refused(&mut server, (&ca, &other), (&ca, &us), SECRET, "");
     refused(&mut server, (&ca, &us), (&ca, &us), "wrong-password", "uthorization");
     assert_eq!(server.messages(), []);
+}
+
+#[test]
+fn nats_gets_everything_from_a_user_whose_token_an_account_signed() {
+    let operator = Operator::new();
+    let admin = operator.user(&["$JS.API.>"], &["answer"]);
+    let Some(server) = Server::start_as(&operator.settings(), Some(admin)) else { return };
+    let (us, upstream) = (operator.user(&["waf.events"], &["_INBOX.>"]), origin());
+    let gateway = gateway(&upstream, KIND).set("nats", format!("nats://{}", server.address));
+    let gateway = gateway.set("more", ", credentials: edge.creds");
+    let gateway = gateway.file("edge.creds", &us.credentials());
+    check(server, gateway);
+}
+
+#[test]
+fn nats_gets_nothing_from_a_user_of_another_operator() {
+    let operator = Operator::new();
+    let admin = operator.user(&["$JS.API.>"], &["answer"]);
+    let Some(mut server) = Server::start_as(&operator.settings(), Some(admin)) else { return };
+    let (stranger, upstream) = (Operator::new().user(&[">"], &[">"]), origin());
+    let gateway = gateway(&upstream, KIND).set("nats", format!("nats://{}", server.address));
+    let gateway = gateway.set("more", ", credentials: edge.creds").env("TIDEGATE_LOG", "trace");
+    let gateway = gateway.file("edge.creds", &stranger.credentials()).start();
+    send(&gateway, 4);
+    wait::until("it fails", || count(&gateway, "failures_total") > 1.0);
+    let told = gateway.stderr();
+    assert!(told.contains("sink_failing") && !told.contains(&stranger.seed()), "{told}");
+    assert_eq!((count(&gateway, "sent_total"), server.messages()), (0.0, vec![]));
 }

@@ -414,6 +414,10 @@ fn sinks_that_make_no_sense() {
             "6:51 sinks.e.redis.tls: the address is one without TLS (leave one out)",
         ],
     );
+}
+
+#[test]
+fn settings_of_sinks_that_make_no_sense() {
     check(
         "sinks:\n  a: { stdout: {}, spool: { path: s } }\n  b: { stdout: {}, spool: { path: s } }",
         &[

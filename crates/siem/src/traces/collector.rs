@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use tidegate_core::SettingsError;
 
 use super::batch;
 use super::settings::OtlpSettings;
+use crate::address::Address;
 use crate::http::{HttpAnswer, HttpCall, HttpClient};
 use crate::otlp;
 use crate::tls::TlsMaterial;
@@ -104,21 +105,12 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 /// Whether spans may be sent there.
 fn check_url(url: &str, insecure: bool) -> Result<(), (String, &'static str)> {
     let example = "such as `https://otel.example.com/v1/traces`";
-    let wrong = || (format!("`{url}` is no address"), example);
-    let parsed: Uri = url.parse().map_err(|_error| wrong())?;
-    let host = parsed.host().filter(|host| !host.is_empty()).ok_or_else(wrong)?;
-    let bare = host.trim_matches(['[', ']']);
-    let here = bare == "localhost"
-        || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
-    match parsed.scheme_str() {
-        Some("https") => Ok(()),
-        Some("http") if here || insecure => Ok(()),
-        Some("http") => Err((
-            "spans would leave this machine without TLS".to_owned(),
-            "write `https://`, or `insecure_http: true`",
-        )),
-        _ => Err(wrong()),
+    let address = Address::parse(url, &["https", "http"]).map_err(|why| (why, example))?;
+    if address.scheme == "http" && !address.is_here() && !insecure {
+        let message = "spans would leave this machine without TLS".to_owned();
+        return Err((message, "write `https://`, or `insecure_http: true`"));
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -140,6 +132,7 @@ mod tests {
         assert!(accepts("http://localhost:4318/v1/traces", false));
         assert!(!accepts("http://otel.example.com/v1/traces", false));
         assert!(accepts("http://otel.example.com/v1/traces", true));
+        assert!(!accepts("https://edge:secret@otel.example.com/v1/traces", false));
         assert!(!accepts("grpc://127.0.0.1:4317", false));
         assert!(!accepts("/v1/traces", false));
         assert!(!accepts("", false));
