@@ -119,18 +119,22 @@ def start_pods(folder, ports):
 
 
 async def sqlmap(port, seconds, folder):
-    """sqlmap as it comes, but with a browser's name: it is known by what it does."""
+    """sqlmap as it comes, but with a browser's name: it is known by what it does. Whenever it gives
+    up, it begins again."""
+    until = time.time() + seconds
     command = ["sqlmap", "-u", f"http://127.0.0.1:{port}/shop/item?id=1", "--batch", "--level", "2",
                "--flush-session", "--random-agent", "--headers", f"X-Forwarded-For: {SQLMAP}",
                "--host", "shop.example.com", "--output-dir", f"{folder}/sqlmap", "--threads", "2",
                "--ignore-code", "401,403,429", "--timeout", "10", "--retries", "0"]
     with open(f"{folder}/sqlmap.log", "w") as log:
-        process = await asyncio.create_subprocess_exec(*command, stdout=log, stderr=log)
-        try:
-            await asyncio.wait_for(process.wait(), seconds)
-        except asyncio.TimeoutError:
-            process.kill()
-            await process.wait()
+        while time.time() < until:
+            process = await asyncio.create_subprocess_exec(*command, stdout=log, stderr=log)
+            try:
+                await asyncio.wait_for(process.wait(), until - time.time())
+            except asyncio.TimeoutError:
+                process.kill()
+                await process.wait()
+            await asyncio.sleep(5)
 
 
 async def act(gateway, options, probers, tallies):
@@ -291,12 +295,14 @@ def first_act(gateway, probers, log, found, problems):
     check_trail(gateway, log, [("sqlmap", SQLMAP), ("credential stuffing", STUFFER), ("a prober", probers[0])], problems)
 
 
-def second_act(gateway, _probers, log, found, problems):
-    capped = [line for line in gateway.metrics().splitlines() if 'standing="capped"' in line or "enforcement_capped" in line]
+def second_act(gateway, _probers, _log, found, problems):
+    told = Path(f"{gateway.folder}/stderr.log").read_text().splitlines()
+    held = [line for line in told if '"decided"' in line and "measure=alert" not in line]
     blocked = sum(1 for one in found.values() if one["blocked"])
-    print(f"\n{blocked} of {len(found)} attackers' addresses are blocked; then the cap holds:\n\n```\n" + "\n".join(capped) + "\n```")
-    if not any(not line.endswith(" 0") and 'standing="capped"' in line for line in capped):
-        problems.append("the cap was never reached")
+    free = [one for one in found if not any(f"target={one} standing=enforced" in line for line in held)]
+    print(f"\n{blocked} of {len(found)} attackers' addresses are blocked, "
+          f"{len(found) - blocked - len(free)} are throttled so far")
+    problems += [f"{address} is not held" for address in free]
 
 
 MANY = 150
