@@ -140,10 +140,8 @@ fn complete(mut sections: Map<String, Value>) -> Value {
     }
     let routes = sections.entry("routes").or_insert_with(|| json!([]));
     for id in wanted {
-        let mut route = json!({ "id": id, "path": format!("/{id}"), "to": "api" });
-        if has_auth {
-            route["auth"] = json!({ "jwt": "corp" });
-        }
+        let auth = if has_auth { json!({ "jwt": "corp" }) } else { json!(null) };
+        let route = json!({ "id": id, "path": format!("/{id}"), "to": "api", "auth": auth });
         routes.as_array_mut().expect("a list").push(route);
     }
 

@@ -425,6 +425,10 @@ fn settings_of_sinks_that_make_no_sense() {
             "3:35 sinks.b.spool.path: `a` has the same folder (one for each)",
         ],
     );
+}
+
+#[test]
+fn what_sinks_send_that_makes_no_sense() {
     check(
         "sinks:\n  a: { stdout: {}, batch: { records: 10001, bytes: 17MiB } }\n  \
          b: { file: { path: b }, batch: { records: 0, bytes: 1KiB } }\n  \
