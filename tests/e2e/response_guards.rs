@@ -170,6 +170,9 @@ fn blocked_by_a_rule_for_everybody(cap: &str) -> (Gateway, usize) {
         for client in &clients {
             through(&gateway, client, "/pay");
         }
+        wait::until("the clients", || {
+            gateway.metric("tidegate_response_clients", &[]) == Some(100.0)
+        });
     }
     let all = || decided(&gateway, "capped") + decided(&gateway, "enforced") >= 100.0;
     wait::until("the decisions", all);
@@ -213,6 +216,8 @@ fn a_distributed_attack_is_stopped_however_many_take_part() {
     for client in &clients {
         assert_eq!(through(&gateway, client, "/pay").status, 200);
     }
+    let known = || gateway.metric("tidegate_response_clients", &[]) == Some(20.0);
+    wait::until("the clients", known);
     let attackers = attack_by_many(&gateway);
     let met = |status| {
         let got = attackers.iter().map(|attacker| through(&gateway, attacker, "/nothing").status);

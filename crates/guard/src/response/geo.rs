@@ -25,6 +25,13 @@ pub struct Place<'a> {
     pub asn: Option<u32>,
 }
 
+/// A number, of whatever width it is written in.
+#[derive(serde::Deserialize)]
+#[serde(untagged)]
+enum Number {
+    Any(u32),
+}
+
 impl Geo {
     /// Takes the bytes of the files.
     ///
@@ -52,10 +59,10 @@ impl Geo {
         let country = self.country.as_ref().and_then(|database| {
             database.lookup(address).ok()?.decode_path::<&str>(COUNTRY).ok()?
         });
-        let asn = self
-            .asn
-            .as_ref()
-            .and_then(|database| database.lookup(address).ok()?.decode_path::<u32>(ASN).ok()?);
+        let asn = self.asn.as_ref().and_then(|database| {
+            let Number::Any(asn) = database.lookup(address).ok()?.decode_path(ASN).ok()??;
+            Some(asn)
+        });
         Place { country, asn }
     }
 
@@ -114,6 +121,9 @@ mod tests {
         assert_eq!(place("192.0.2.1"), Place::default());
         assert_eq!(place("2001:db8::1"), Place::default());
         assert_eq!(geo.knows(), (true, true));
+        let narrow = database([203, 0, 113], b"\xe1\x58autonomous_system_number\xa2\xfb\xf4");
+        let geo = Geo::new(None, Some(narrow)).unwrap();
+        assert_eq!(geo.place("203.0.113.9".parse().unwrap()).asn, Some(64_500));
     }
 
     #[test]

@@ -29,9 +29,9 @@ pub struct ResponseSettings {
     /// the endpoints of upstreams and the addresses that are listened on: your monitoring, your
     /// offices. Default: nobody. A reload applies it.
     pub allow: Vec<Network>,
-    /// The largest share of the clients of the last 15 minutes that measures other than `alert`
-    /// may hit; beyond it the policy only tells until the share is below four fifths of that.
-    /// Default: 5%. A reload applies it.
+    /// The largest share of the clients who are served, of the last 15 minutes, that measures other
+    /// than `alert` may hit; beyond it the policy only tells until the share is below four fifths of
+    /// that. Default: 5%. A reload applies it.
     pub cap: Percent,
     /// How many clients may be hit whatever their share is, so that few clients do not make the
     /// policy powerless. Default: 5. A reload applies it.
@@ -171,7 +171,7 @@ pub enum DistinctOf {
     Rule,
     /// Subjects.
     Subject,
-    /// Tokens and keys that were shown, whether they hold or not.
+    /// Tokens that were shown, whether they hold or not. API keys are not told apart.
     Token,
     /// Values of `User-Agent`.
     UserAgent,
