@@ -196,6 +196,7 @@ fn lift(edge: &Edge, query: &str) -> Outcome {
         tell_lifted(edge, &lifted);
         return match lifted.len() {
             0 => Err((StatusCode::NOT_FOUND, format!("there is no ban{by}\n"))),
+            1 => Ok(format!("lifted one ban{by}\n")),
             lifted => Ok(format!("lifted {lifted} bans{by}\n")),
         };
     }

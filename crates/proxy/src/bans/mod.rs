@@ -31,6 +31,9 @@ const OWN_ROUNDS: u32 = 30;
 /// How often the tables are made anew from what changed.
 const SETTLING: Duration = Duration::from_millis(100);
 
+/// Of so many failures to write, one is logged.
+const TOLD_FAILURES: u32 = 60;
+
 /// A file or tables of a million bans take a while: that has at most this share of the time.
 const WRITING_SHARE: u32 = 10;
 
@@ -44,9 +47,17 @@ pub(crate) fn now(clock: &Clock) -> Now {
 #[derive(Debug, Default)]
 pub(crate) struct BanFile {
     path: Option<PathBuf>,
-    /// The bans' count of changes when they were last written.
-    written: Mutex<u64>,
+    written: Mutex<Written>,
     turn: RwLock<Turn>,
+}
+
+/// What is in the file.
+#[derive(Debug, Default)]
+struct Written {
+    /// The bans' count of changes when they were last written.
+    changes: u64,
+    /// In how many attempts since then that failed.
+    failures: u32,
 }
 
 /// Whose the bans are.
@@ -74,7 +85,7 @@ impl BanFile {
             let (taken, refused) = bans.add(kept, now);
             tracing::info!(taken, over_or_refused = refused.len(), "bans taken from their file");
         }
-        let written = Mutex::new(bans.stats().changes);
+        let written = Mutex::new(Written { changes: bans.stats().changes, failures: 0 });
         Ok(Self { path: path.map(Path::to_owned), written, turn: RwLock::new(turn) })
     }
 
@@ -113,8 +124,8 @@ impl BanFile {
         *turn = Turn::NoMore;
     }
 
-    /// Writes the bans if they are ours and changed since the last time; a failure is logged, and
-    /// tried again by the next call.
+    /// Writes the bans if they are ours and changed since the last time; what fails is tried again
+    /// by the next call, and logged about once a minute.
     pub(crate) fn save(&self, bans: &Bans) {
         if let Some(_ours) = self.hold() {
             self.write_changes(bans);
@@ -125,12 +136,17 @@ impl BanFile {
         let Some(path) = &self.path else { return };
         let mut written = self.written.lock();
         let changes = bans.stats().changes;
-        if *written == changes {
+        if written.changes == changes {
             return;
         }
         match write(path, &file::write(&bans.list(None, usize::MAX))) {
-            Ok(()) => *written = changes,
-            Err(error) => tracing::error!(%error, path = %path.display(), "bans are not written"),
+            Ok(()) => *written = Written { changes, failures: 0 },
+            Err(error) => {
+                if written.failures.is_multiple_of(TOLD_FAILURES) {
+                    tracing::error!(%error, path = %path.display(), "bans are not written");
+                }
+                written.failures = written.failures.wrapping_add(1);
+            }
         }
     }
 }
