@@ -1,7 +1,7 @@
 //! Every YAML block in the documents passes `check`, so that what is pasted from there works. A
 //! block is a configuration or some of its sections; what it leaves out or names elsewhere is
 //! added: a listener, routes, upstreams, an issuer, files. A block that is another program's says
-//! so in its first line, by a comment with the name of that program's file.
+//! so in its first line, by a comment that begins with the name of that program's file.
 
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
@@ -37,7 +37,8 @@ fn configurations_in_documents_pass_the_check() {
 
 fn is_for_another_program(block: &str) -> bool {
     let first = block.lines().next().unwrap_or_default();
-    first.starts_with("# ") && first.ends_with(".yml")
+    let name = first.strip_prefix("# ").and_then(|rest| rest.split([' ', ';', ',']).next());
+    name.is_some_and(|name| name.ends_with(".yml"))
 }
 
 /// The guides, the references and what else is written about the whole.
