@@ -267,3 +267,40 @@ fn a_hand_over_loses_no_ban_and_brings_none_back() {
     assert_eq!(bans(&gateway, &["add", "203.0.113.9"]).0, 0);
     wait::until("the new one's", || text().contains("203.0.113.9"));
 }
+
+#[test]
+fn who_is_banned_is_told_so_whatever_they_send() {
+    let origin = Origin::start(Reply::ok("paid"));
+    let config = "
+listeners: [{ address: 127.0.0.1:0, proxy_protocol: { from: [127.0.0.0/8] } }]
+auth:
+  issuers: { corp: { issuer: https://id.example.com, audience: [pay], keys: <keys> } }
+  resource: { identifier: https://api.example.com }
+routes: [{ path: /pay, to: api, auth: { jwt: corp } }]
+upstreams: { api: { endpoints: [<origin>] } }
+";
+    let keys = format!("{{ url: 'http://{}/keys' }}", origin.address());
+    let gateway = Gateway::start(config, &[("origin", &origin.address()), ("keys", &keys)]);
+    assert_eq!(bans(&gateway, &["add", "203.0.113.9"]).0, 0);
+    let ask = |client: &str, request: &str| {
+        let mut connection = Connection::open(gateway.address());
+        connection.send(format!("PROXY TCP4 {client} 127.0.0.1 1 2\r\n{request}").as_bytes());
+        connection.response()
+    };
+    let document =
+        "GET /.well-known/oauth-protected-resource HTTP/1.1\r\nHost: api.example.com\r\n\r\n";
+    // Pingora's parser and ours take different things for broken.
+    let broken =
+        "GET /pay HTTP/1.1\r\nHost: a\r\nUser-Agent: probe\r\nContent-Length: 1, 2\r\n\r\n";
+    let folded = "GET /pay HTTP/1.1\r\nHost: a\r\nUser-Agent: probe\r\nA: b\r\n c\r\n\r\n";
+    for (request, otherwise) in [(document, 200), (broken, 400), (folded, 400)] {
+        assert_eq!(ask("203.0.113.10", request).status, otherwise, "{request}");
+        let refused = ask("203.0.113.9", request);
+        assert_eq!(refused.status, 403, "{request}");
+        assert!(refused.text().contains("banned"), "{request}: {}", refused.text());
+    }
+    wait::until("the lines", || {
+        let lines = gateway.access_log();
+        lines.iter().filter(|line| line["measure"]["name"] == "block").count() == 3
+    });
+}

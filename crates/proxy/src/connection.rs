@@ -17,6 +17,7 @@ use tidegate_observe::{AbortedConnection, Metrics};
 use tokio::time::Instant;
 
 use crate::client_stream::{ClientStream, HeadError};
+use crate::edge::Unread;
 use crate::h2_watch::H2Watch;
 use crate::protocols::Protocols;
 use crate::request_id::RequestId;
@@ -205,7 +206,7 @@ pub(crate) async fn serve_http1(
             }
         };
         if let Some(denial) = refusal {
-            return edge.refuse_unread(*stream, &denial).await;
+            return edge.refuse_unread(*stream, denial).await;
         }
         drop(live);
         if left == 0 {
@@ -218,7 +219,7 @@ pub(crate) async fn serve_http1(
         if connection.requests.load(Ordering::Relaxed) == arrived {
             // Pingora's parser refused the head, and answered, before our pipeline saw it.
             let denial = Denial::new(Reason::MalformedRequest);
-            edge.record_unread(&connection, &denial, &RequestId::new(), None);
+            edge.record_unread(&connection, &denial, &RequestId::new(), &Unread::default());
         }
         let Some((reusable, _settings)) = finished.map(ReusedHttpStream::consume) else { return };
         let Ok(same) = reusable.into_any().downcast() else { return };

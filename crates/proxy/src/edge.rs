@@ -6,14 +6,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
+use http::HeaderMap;
 use tidegate_core::event::Event;
 use tidegate_core::h2_guard::FrameLimits;
-use tidegate_core::reading::ReadingRules;
+use tidegate_core::reading::{ReadingRules, lenient};
 use tidegate_core::{Clock, Denial, SettingsError};
 use tidegate_engine::Snapshot;
 use tidegate_engine::pipeline::Found;
 use tidegate_engine::settings::LimitsSettings;
-use tidegate_guard::{ConnectionCounts, ConnectionLimits, RateLimit};
+use tidegate_guard::{ConnectionCounts, ConnectionLimits, InForce, RateLimit};
 use tidegate_observe::{AccessLog, EnforcementSample, Exposition, Metrics, RateLimitTable};
 use tidegate_siem::{Sinks, Traces};
 use tidegate_traffic::random;
@@ -25,6 +26,7 @@ use crate::bans::{self, BanFile};
 use crate::client_stream::ClientStream;
 use crate::connection::Connection;
 use crate::enforcement::carry_out::{Decided, Waiting};
+use crate::enforcement::hold::{applied, blocked};
 use crate::enforcement::own;
 use crate::enforcement::panic::Switch;
 use crate::held::HeldBytes;
@@ -292,15 +294,21 @@ impl Edge {
         self.metrics.render(exposition)
     }
 
-    /// Answers a request whose head could not be read, closes, and records it.
-    pub(crate) async fn refuse_unread(&self, stream: ClientStream, denial: &Denial) {
+    /// Answers a request whose head could not be read, closes, and records it. Whoever is banned
+    /// costs no look of the firewall.
+    pub(crate) async fn refuse_unread(&self, stream: ClientStream, denial: Denial) {
         let request_id = RequestId::new();
         let connection = stream.connection().clone();
-        let answer = respond::unread(denial, request_id.as_str());
         let live = self.live();
-        let (snapshot, head) = (&live.snapshot, stream.received());
-        let found = refused::look_at_wire(self, snapshot, &connection, &request_id, head);
-        self.record_unread(&connection, denial, &request_id, found.as_ref());
+        let ban = blocked(&live.snapshot, connection.peer.ip(), self.clock.now());
+        let denial = ban.as_ref().map_or(denial, InForce::denial);
+        let answer = respond::unread(&denial, request_id.as_str());
+        let head = lenient(stream.received());
+        let found = head.as_ref().filter(|_| ban.is_none()).and_then(|head| {
+            refused::look_at_wire(self, &live.snapshot, &connection, &request_id, head)
+        });
+        let unread = Unread { headers: head.as_ref().map(|head| &head.parts.headers), found, ban };
+        self.record_unread(&connection, &denial, &request_id, &unread);
         if !stream.is_foreign() {
             stream.answer_and_close(&answer).await;
         }
@@ -312,9 +320,10 @@ impl Edge {
         connection: &Connection,
         denial: &Denial,
         request_id: &RequestId,
-        found: Option<&Found>,
+        unread: &Unread<'_>,
     ) {
         let live = self.live();
+        let found = unread.found.as_ref();
         let lane = found.and_then(|found| live.lanes.of(&found.route));
         let route = lane.map_or_else(|| self.metrics.unrouted(), |lane| &lane.metrics);
         let place = live.snapshot.place(connection.peer.ip());
@@ -327,6 +336,8 @@ impl Edge {
             evidence: denial.evidence.as_deref(),
             waf: found.and_then(|found| found.waf.as_ref()),
             waf_shadow: found.and_then(|found| found.waf_shadow.as_ref()),
+            headers: unread.headers,
+            measure: unread.ban.as_ref().map(applied),
             country: place.country,
             asn: place.asn,
             ..connection.event()
@@ -337,6 +348,17 @@ impl Edge {
         audit::end(self, &event, &Trail::default());
         self.respond_to(&event, &live.snapshot);
     }
+}
+
+/// What is known of a request whose head could not be read.
+#[derive(Debug, Default)]
+pub(crate) struct Unread<'a> {
+    /// Its fields, as far as they can be made out.
+    headers: Option<&'a HeaderMap>,
+    /// What the firewall found.
+    found: Option<Found>,
+    /// The ban that refuses the client whatever it sends.
+    ban: Option<InForce>,
 }
 
 fn connection_limits(limits: &LimitsSettings) -> ConnectionLimits {

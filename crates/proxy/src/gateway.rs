@@ -79,9 +79,7 @@ impl Gateway {
         let Some(arrival) = &ctx.arrival else { return Err(Denial::new(Reason::Internal).into()) };
         let request = arrival.request(session.req_header());
         if let Some(document) = auth::resource(arrival) {
-            let told = respond::document(session, document, &arrival.request_id).await;
-            told.map_err(|_gone| Denial::new(Reason::ClientClosed))?;
-            return Ok(Next::Answered);
+            return answer_with(session, ctx, document).await;
         }
         let line = refused::line_of_absolute(session);
         let line = line.as_deref().and_then(RequestLine::of);
@@ -206,12 +204,33 @@ impl Gateway {
 /// Why a head is not served that could not be taken as a request. Whoever is banned costs no look of
 /// the firewall.
 fn unserved(session: &Session, ctx: &mut Context, denial: Box<Denial>) -> Box<Denial> {
-    ctx.measure = ctx.arrival.as_ref().and_then(blocked);
-    if let Some(found) = &ctx.measure {
-        return found.denial().into();
+    if let Some(denial) = banned(ctx) {
+        return denial;
     }
     refused::look(session, ctx);
     denial
+}
+
+/// Answers with a document of our own, unless the client is banned.
+async fn answer_with(
+    session: &mut Session,
+    ctx: &mut Context,
+    document: String,
+) -> Result<Next, Box<Denial>> {
+    if let Some(denial) = banned(ctx) {
+        return Err(denial);
+    }
+    let Some(arrival) = &ctx.arrival else { return Err(Denial::new(Reason::Internal).into()) };
+    let told = respond::document(session, document, &arrival.request_id).await;
+    told.map_err(|_gone| Denial::new(Reason::ClientClosed))?;
+    Ok(Next::Answered)
+}
+
+/// The refusal of whoever is blocked.
+fn banned(ctx: &mut Context) -> Option<Box<Denial>> {
+    let arrival = ctx.arrival.as_ref()?;
+    ctx.measure = blocked(&arrival.live.snapshot, arrival.client, arrival.received_at);
+    ctx.measure.as_ref().map(|found| found.denial().into())
 }
 
 /// What the pipeline decides, once what it has to wait for is here.

@@ -50,19 +50,19 @@ pub(crate) fn line_of_absolute(session: &Session) -> Option<Bytes> {
     Some(head)
 }
 
-/// Looks at a head as it came, if it is whole.
+/// Looks at a head as it came.
 pub(crate) fn look_at_wire(
     edge: &Edge,
     snapshot: &Snapshot,
     connection: &Connection,
     request_id: &RequestId,
-    wire: &[u8],
+    head: &LenientHead<'_>,
 ) -> Option<Found> {
-    let LenientHead { line, parts, host, path } = lenient(wire)?;
+    let LenientHead { line, parts, host, path } = head;
     let request = Request {
-        head: &parts,
-        host: &host,
-        path: &path,
+        head: parts,
+        host,
+        path,
         client: connection.peer.ip(),
         secure: connection.tls.is_some(),
         received_at: edge.clock().now(),
@@ -72,7 +72,7 @@ pub(crate) fn look_at_wire(
         server: connection.local,
         id: request_id.as_str(),
         now: Some(edge.clock().wall()),
-        line: Some(line),
+        line: Some(*line),
     };
     inspect_refused(snapshot, &request, &facts)
 }

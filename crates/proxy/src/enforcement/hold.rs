@@ -1,12 +1,14 @@
 //! What is done about requests that a measure neither refuses nor lets pass: the tarpit holds them,
 //! the quarantine takes them.
 
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tidegate_core::Denial;
 use tidegate_core::decision::Measure;
 use tidegate_core::event::Applied;
+use tidegate_engine::Snapshot;
 use tidegate_guard::InForce;
 use tokio::time::sleep;
 
@@ -61,17 +63,20 @@ pub(crate) async fn hold(
     }
 }
 
-/// The ban that refuses whoever sent a head that cannot be served.
-pub(crate) fn blocked(arrival: &Arrival) -> Option<InForce> {
-    let bans = arrival.live.snapshot.bans();
-    let found = bans.look_up(arrival.client, arrival.received_at);
+/// The ban that refuses a client before anything else is looked at.
+pub(crate) fn blocked(snapshot: &Snapshot, client: IpAddr, now: Instant) -> Option<InForce> {
+    let found = snapshot.bans().look_up(client, now);
     found.filter(|found| found.measure == Measure::Block)
 }
 
 impl Context {
     /// What of the measures was done about the request.
     pub(crate) fn applied(&self) -> Option<Applied<'_>> {
-        let found = self.measure.as_ref()?;
-        Some(Applied { measure: found.measure, rule: &found.source })
+        self.measure.as_ref().map(applied)
     }
+}
+
+/// What is told of a measure that met a request.
+pub(crate) fn applied(found: &InForce) -> Applied<'_> {
+    Applied { measure: found.measure, rule: &found.source }
 }
