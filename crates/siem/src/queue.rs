@@ -92,7 +92,8 @@ impl Queue {
             return Err(Full);
         }
         if used + cost > limit {
-            self.full.store(true, Ordering::Relaxed);
+            // What is too large for an empty queue says nothing of the next.
+            self.full.store(used > 0, Ordering::Relaxed);
             return Err(Full);
         }
         self.used.store(used + cost, Ordering::Relaxed);
@@ -102,6 +103,29 @@ impl Queue {
         drop(ring);
         self.arrived.notify_one();
         Ok(())
+    }
+
+    /// Adds records that were taken out of it at the end, under new keys; whether there is room or
+    /// not, since they had theirs. Answers the keys.
+    ///
+    /// # Errors
+    /// The queue is closed.
+    pub(crate) fn put_back(&self, records: Vec<Record>) -> Result<Vec<Key>, Full> {
+        let mut ring = self.records.lock();
+        if self.is_closed() {
+            return Err(Full);
+        }
+        let mut keys = Vec::with_capacity(records.len());
+        for record in records {
+            self.used.fetch_add(record.cost(), Ordering::Relaxed);
+            ring.last += 1;
+            let key = Key { origin: self.origin, sequence: ring.last };
+            keys.push(key);
+            ring.records.push_back(Record { key, ..record });
+        }
+        drop(ring);
+        self.arrived.notify_one();
+        Ok(keys)
     }
 
     /// Returns when there is a record, or the queue is closed and empty (then `false`). One task

@@ -1,6 +1,6 @@
 //! The task that sends batches, again and again until they are taken.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -36,6 +36,18 @@ const TRIES: u32 = 8;
 /// what something before the receiver does not let pass.
 const HALVE_AFTER: u32 = 5;
 
+/// A record that alone failed so often, with others taken in between each time, is at fault.
+const MISSES: u32 = 3;
+
+/// What speaks against a record that failed again and again alone, and waits behind the others.
+#[derive(Clone, Copy)]
+struct Suspicion {
+    /// How often records had been taken when it failed last.
+    taken: u64,
+    /// How often it failed after others had been taken.
+    misses: u32,
+}
+
 /// The task's own state.
 pub(super) struct Sender {
     shared: Arc<Shared>,
@@ -47,8 +59,8 @@ pub(super) struct Sender {
     refused_in_row: u32,
     /// How often records were taken.
     taken: u64,
-    /// The record at the front that nothing was behind to be sent before it.
-    stuck: Option<Key>,
+    /// Records that were put back at the end of the queue, since they never passed.
+    suspects: HashMap<Key, Suspicion>,
 }
 
 /// Where records come from.
@@ -57,18 +69,25 @@ enum Taken {
     Disk(Batch),
 }
 
+/// What became of a batch but for what was taken.
+#[derive(Default)]
+struct Gone {
+    refused: usize,
+    /// So many are at the end of the queue again.
+    put_back: usize,
+}
+
 /// Records that are sent together, and how often that failed.
 struct Part {
     records: Vec<Record>,
     failures: u32,
-    /// For a record that failed again and again alone, and waits behind the others: how often
-    /// records had been taken before. If others are taken and it is not, then it is at fault.
-    behind: Option<u64>,
+    /// For a record that waits behind the others.
+    suspicion: Option<Suspicion>,
 }
 
 impl Part {
     fn new(records: Vec<Record>, failures: u32) -> Self {
-        Self { records, failures, behind: None }
+        Self { records, failures, suspicion: None }
     }
 }
 
@@ -84,7 +103,7 @@ impl Sender {
             adopted_at,
             refused_in_row: 0,
             taken: 0,
-            stuck: None,
+            suspects: HashMap::new(),
         }
     }
 
@@ -103,15 +122,12 @@ impl Sender {
                 Taken::Disk(batch) => (batch.records.clone(), batch.records.len()),
             };
             self.shared.stats.sending(records.first().map(|record| record.time));
-            let refused = tokio::select! {
+            let gone = tokio::select! {
                 biased;
                 _ = replaced.wait_for(|replaced| *replaced) => return,
-                refused = self.send(records) => refused,
+                sent = self.send(records) => sent,
             };
-            // Without an answer the same is looked for again, with what came meanwhile.
-            if let Some(refused) = refused {
-                self.done(taken, count, refused).await;
-            }
+            self.done(taken, count, gone).await;
         }
     }
 
@@ -184,9 +200,9 @@ impl Sender {
         read.await.ok()
     }
 
-    async fn done(&self, taken: Taken, count: usize, refused: usize) {
+    async fn done(&self, taken: Taken, count: usize, Gone { refused, put_back }: Gone) {
         let stats = &self.shared.stats;
-        Stats::add(&stats.sent, count - refused);
+        Stats::add(&stats.sent, count - refused - put_back);
         stats.dropped(Dropped::Refused, refused);
         match taken {
             Taken::Memory(_) => self.shared.queue.done(count),
@@ -222,10 +238,8 @@ impl Sender {
         }
     }
 
-    /// Sends records until each is taken or refused; returns how many were refused, or `None` if
-    /// there is but one and that has to wait for others.
-    async fn send(&mut self, records: Vec<Record>) -> Option<usize> {
-        let alone = records.len() == 1;
+    /// Sends records until each is taken, refused or put back.
+    async fn send(&mut self, records: Vec<Record>) -> Gone {
         let mut refused = 0;
         let mut parts = self.parts(records);
         while let Some(part) = parts.pop_front() {
@@ -240,28 +254,38 @@ impl Sender {
                 Ok(delivered) => refused += self.delivered(part, delivered, &mut parts).await,
                 Err(error) => refused += self.undelivered(part, error, &mut parts).await,
             }
-            let waits =
-                |part: &Part| part.behind.and(part.records.first()).map(|record| record.key);
-            self.stuck = parts.front().filter(|_| alone).and_then(waits);
-            if self.stuck.is_some() {
-                return None;
+            if let Some(put_back) = self.put_back(&parts) {
+                return Gone { refused, put_back };
             }
         }
-        Some(refused)
+        Gone { refused, put_back: 0 }
     }
 
-    /// All in one, but for the one that waits for others.
-    fn parts(&mut self, mut records: Vec<Record>) -> VecDeque<Part> {
-        let stuck = self.stuck.take();
-        let mut parts = VecDeque::new();
-        if stuck.is_some() && stuck == records.first().map(|record| record.key) {
-            let others = records.split_off(1);
-            parts.push_back(Part::new(others, 0));
-            parts.push_back(Part { records, failures: TRIES, behind: Some(self.taken) });
-        } else {
-            parts.push_back(Part::new(records, 0));
+    /// All in one, but for those that wait behind the others.
+    fn parts(&mut self, records: Vec<Record>) -> VecDeque<Part> {
+        let (suspects, others): (Vec<_>, Vec<_>) =
+            records.into_iter().partition(|record| self.suspects.contains_key(&record.key));
+        let waiting = suspects.into_iter().map(|record| {
+            let suspicion = self.suspects.remove(&record.key);
+            Part { records: vec![record], failures: TRIES, suspicion }
+        });
+        std::iter::once(Part::new(others, 0)).chain(waiting).collect()
+    }
+
+    /// If all that is left waits for others to be taken, others have to come: it goes to the end of
+    /// the queue. Answers how many records did.
+    fn put_back(&mut self, parts: &VecDeque<Part>) -> Option<usize> {
+        let waits = |part: &Part| part.suspicion.filter(|it| it.taken == self.taken);
+        let suspicions: Vec<_> = parts.iter().map_while(waits).collect();
+        if suspicions.is_empty() || suspicions.len() < parts.len() {
+            return None;
         }
-        parts
+        let records = parts.iter().flat_map(|part| part.records.iter().cloned()).collect();
+        // A queue that is closed takes nothing: then the rest of the time is theirs.
+        let keys = self.shared.queue.put_back(records).ok()?;
+        let count = keys.len();
+        self.suspects.extend(keys.into_iter().zip(suspicions));
+        Some(count)
     }
 
     /// After an answer; returns how many records are given up.
@@ -302,7 +326,7 @@ impl Sender {
         error: DeliverError,
         parts: &mut VecDeque<Part>,
     ) -> usize {
-        let Part { records, failures, behind } = part;
+        let Part { records, failures, suspicion } = part;
         let alone = records.len() == 1;
         match error.then {
             Then::GiveUp => {
@@ -320,15 +344,17 @@ impl Sender {
                 parts.push_front(Part::new(records, failures + 1));
             }
             Then::Split => halve(records, 0, parts),
-            Then::Again(_) if behind.is_some_and(|before| self.taken > before) => {
-                self.tell_refused(1, &error.message);
-                return 1;
-            }
             Then::Again(after) => {
                 self.failed(&error.message, after).await;
                 if alone && failures + 1 >= TRIES {
-                    let behind = Some(self.taken);
-                    parts.push_back(Part { records, failures: TRIES, behind });
+                    let missed = suspicion.is_some_and(|it| self.taken > it.taken);
+                    let misses = suspicion.map_or(0, |it| it.misses) + u32::from(missed);
+                    if misses >= MISSES {
+                        self.tell_refused(1, &error.message);
+                        return 1;
+                    }
+                    let suspicion = Some(Suspicion { taken: self.taken, misses });
+                    parts.push_back(Part { records, failures: TRIES, suspicion });
                 } else if !alone && failures + 1 >= HALVE_AFTER {
                     halve(records, failures, parts);
                 } else {

@@ -157,25 +157,85 @@ async fn what_must_not_be_repeated_is_sent_once() {
 }
 
 /// What stands between a receiver and us may not let an attack pass that a record quotes.
-#[tokio::test]
-async fn a_record_that_alone_never_passes_blocks_no_other() {
-    let rig = rig(None, |batch| {
-        let blocked = |record: &Record| record.key.sequence == 1 || record.key.sequence == 14;
-        match batch.iter().any(blocked) {
-            true => Err(DeliverError::again("403 blocked")),
-            false => Ok(Delivered::all()),
+fn quotes_an_attack(record: &Record) -> bool {
+    record.body.starts_with(b"attack")
+}
+
+fn with_a_guard(spool: Option<(&Path, u64)>) -> Rig {
+    rig(spool, |batch| match batch.iter().any(quotes_an_attack) {
+        true => Err(DeliverError::again("403 blocked")),
+        false => Ok(Delivered::all()),
+    })
+}
+
+impl Rig {
+    fn attack(&self, count: usize) {
+        for _ in 0..count {
+            self.pipe.offer(Draft {
+                time: SystemTime::UNIX_EPOCH,
+                severity: Severity::Low,
+                kind: REQUEST,
+                body: Bytes::from_static(b"attack"),
+            });
         }
-    });
-    // The first is alone until the others come.
-    rig.offer(1);
+    }
+
+    /// Offers others until so many records were refused; answers how many others.
+    async fn go_on_until_refused(&self, count: u64) -> u64 {
+        let refused = || dropped(&self.pipe.sample(SystemTime::UNIX_EPOCH), Dropped::Refused);
+        let mut others = 0;
+        while refused() < count {
+            assert!(others < 10_000, "refused so far: {}", refused());
+            self.offer(1);
+            others += 1;
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        others
+    }
+}
+
+#[tokio::test]
+async fn what_alone_never_passes_blocks_no_other() {
+    let rig = with_a_guard(None);
+    // Alone until others come; then as the last of its batch, then as all of a batch.
+    rig.attack(1);
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(rig.pipe.sample(SystemTime::UNIX_EPOCH).waiting, 1);
-    rig.offer(30);
+    rig.offer(15);
+    rig.attack(1);
+    rig.attack(10);
+    let others = 15 + rig.go_on_until_refused(12).await;
     let sample = rig.finish().await;
-    let unique: BTreeSet<_> = rig.sequences().into_iter().collect();
-    assert_eq!(unique, (1..=31).filter(|n| *n != 1 && *n != 14).collect());
-    assert_eq!(rig.sequences().len(), 29, "none is sent twice");
-    assert_eq!((sample.sent, dropped(&sample, Dropped::Refused)), (29, 2));
+    assert_eq!((sample.sent, dropped(&sample, Dropped::Refused)), (others, 12), "{sample:?}");
+    let taken = rig.taken.lock();
+    assert!(!taken.iter().any(quotes_an_attack));
+    assert_eq!(taken.len() as u64, others, "none is sent twice");
+}
+
+#[tokio::test]
+async fn what_alone_never_passes_blocks_no_other_behind_a_spool() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = with_a_guard(Some((folder.path(), 1 << 20)));
+    rig.attack(3);
+    let others = rig.go_on_until_refused(3).await;
+    let sample = rig.finish().await;
+    assert_eq!((sample.sent, dropped(&sample, Dropped::Refused)), (others, 3), "{sample:?}");
+    assert_eq!((sample.taken, sample.waiting), (others + 3, 0));
+}
+
+#[tokio::test]
+async fn a_receiver_that_stumbles_when_it_returns_loses_nothing() {
+    let calls = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&calls);
+    // Away for a long time, back for two calls, away for three, back.
+    let rig = rig(None, move |_batch| match counted.fetch_add(1, Ordering::Relaxed) {
+        0..80 | 82..85 => Err(DeliverError::again("503")),
+        _ => Ok(Delivered::all()),
+    });
+    rig.offer(10);
+    let sample = rig.finish().await;
+    assert!(calls.load(Ordering::Relaxed) > 85, "{sample:?}");
+    assert_eq!((sample.sent, dropped(&sample, Dropped::Refused)), (10, 0), "{sample:?}");
 }
 
 #[tokio::test]

@@ -97,7 +97,9 @@ impl<P: Preset> Deliver for HttpSink<P> {
             return self.preset.accepted(batch, &answer);
         }
         let message = told(&answer);
-        if !self.preset.may_repeat(answer.status) {
+        // Halves of what is too large are other requests.
+        let may_be_halved = answer.status == StatusCode::PAYLOAD_TOO_LARGE && batch.len() > 1;
+        if !self.preset.may_repeat(answer.status) && !may_be_halved {
             return Err(DeliverError::give_up(message));
         }
         let about_records = matches!(
