@@ -29,6 +29,10 @@ use crate::resolve::{Resolver, system_resolver};
 /// How long a connection is kept for the next call.
 const IDLE: Duration = Duration::from_secs(60);
 
+/// Each of a host's addresses has at least so long for its connection, and with that the call's
+/// whole time if need be.
+const LEAST_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Makes calls; connections are kept for the next one.
 pub(crate) struct Outbound {
     connector: Connector,
@@ -190,11 +194,12 @@ impl Outbound {
     /// # Errors
     /// There is no whole answer, in time and within the size.
     pub(crate) async fn call(&self, call: &Call<'_>) -> Result<Answer, CallError> {
+        let target = Target::parse(call.url)?;
         let answered = timeout(call.timeout, async {
-            let target = Target::parse(call.url)?;
             let addresses = self.addresses(&target).await?;
             // One that swallows everything leaves time for the others.
-            let patience = call.timeout / u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
+            let share = call.timeout / u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
+            let patience = share.max(LEAST_PATIENCE).min(call.timeout);
             let mut errors = Vec::new();
             for address in &addresses {
                 let peer = target.peer(*address, call, patience);
@@ -209,7 +214,7 @@ impl Outbound {
                     Err((_, error)) => return Err(error),
                     Ok(answer) => {
                         if addresses.len() > 1 {
-                            self.good.lock().insert(target.host, *address);
+                            self.good.lock().insert(target.host.clone(), *address);
                         }
                         return Ok(answer);
                     }
@@ -217,7 +222,12 @@ impl Outbound {
             }
             Err(CallError::Unreachable(errors.join("; ")))
         });
-        answered.await.map_err(|_elapsed| CallError::TimedOut)?
+        let answered = answered.await.unwrap_or(Err(CallError::TimedOut));
+        if matches!(answered, Err(CallError::TimedOut | CallError::Unreachable(_))) {
+            // The next call begins with another one, if there is.
+            self.good.lock().remove(&target.host);
+        }
+        answered
     }
 
     async fn attempt(
