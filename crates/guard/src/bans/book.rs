@@ -205,6 +205,11 @@ impl Book {
         (all, self.forgotten + self.changed.len() as u64)
     }
 
+    /// Whether the tables know of changes behind the mark.
+    pub(super) const fn is_beyond(&self, mark: u64) -> bool {
+        self.forgotten > mark
+    }
+
     /// The tables know what changed up to the mark.
     pub(super) fn forget_changes(&mut self, mark: u64) {
         let known = usize::try_from(mark.saturating_sub(self.forgotten)).unwrap_or(usize::MAX);

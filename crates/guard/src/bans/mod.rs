@@ -323,6 +323,10 @@ impl Bans {
         let (all, seen) = self.book.lock().copy();
         let base = Arc::new(Layer::new(&all, now));
         let mut book = self.book.lock();
+        if book.is_beyond(seen) {
+            // Meanwhile a change made the tables anew, and knew more.
+            return;
+        }
         book.forget_changes(seen);
         self.view.store(Arc::new(View::new(base, &book, now)));
     }

@@ -134,7 +134,9 @@ pub(crate) fn put_in_force(edge: &Edge, decided: Vec<Arc<Decision>>) {
             Standing::Enforced if panic => with_standing(&decision, Standing::Panic),
             // The policy has asked; an alert has not.
             Standing::Enforced
-                if is_of_upstream(&decision) && !live.snapshot.can_isolate(&decision.target) =>
+                if wished(&decision)
+                    && is_of_upstream(&decision)
+                    && !live.snapshot.can_isolate(&decision.target) =>
             {
                 with_standing(&decision, Standing::Capped)
             }

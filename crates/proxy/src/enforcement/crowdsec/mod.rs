@@ -82,6 +82,12 @@ pub(crate) async fn follow(edge: Arc<Edge>) {
         }
         let wait = match &settings {
             None => LOOK,
+            // It tells each change once, to whoever asks: during a hand-over that must be who
+            // keeps it, and begins with all there is.
+            Some(_) if edge.ban_file().hold().is_none() => {
+                follower.in_step = false;
+                LOOK
+            }
             Some(settings) => {
                 let asked = ask(&edge, &outbound, settings, !follower.in_step).await;
                 edge.metrics().crowdsec_asked(asked.is_ok());
