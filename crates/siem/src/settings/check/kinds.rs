@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tidegate_core::Secret;
 use tidegate_core::units::ByteSize;
 
-use super::super::{FileSettings, KafkaSettings, Kind, SyslogSettings};
+use super::super::{FileSettings, KafkaSettings, Kind, Sasl, SyslogSettings};
 use super::Errors;
 use crate::address::{self, Address};
 
@@ -111,6 +111,9 @@ fn check_kafka(kafka: &KafkaSettings, errors: &mut Errors) {
     }
     name(&kafka.topic, &["kafka", "topic"], errors);
     pair(kafka.user.as_ref(), kafka.password.as_ref(), "kafka", errors);
+    if kafka.sasl != Sasl::default() && kafka.user.is_none() {
+        errors.add(&["kafka", "sasl"], "there is nobody to log in as", "add `user` and `password`");
+    }
     let clear = kafka.tls.is_none() && !here && !kafka.insecure_plaintext;
     if clear && kafka.password.is_some() {
         errors.add(

@@ -307,6 +307,20 @@ mod tests {
     }
 
     #[test]
+    fn a_receiver_that_closes_early_gets_a_record_twice_at_most() {
+        let (start, patience) = (Instant::now(), Duration::from_secs(5));
+        let mut unproven = Unproven::default();
+        let closed = || io::Error::from(io::ErrorKind::UnexpectedEof);
+        for (at, number) in (1..).zip(1..=4) {
+            let now = start + Duration::from_secs(at);
+            unproven.broke(&closed(), now, patience);
+            let sent: Vec<_> = unproven.records().map(|record| record.key.sequence).collect();
+            assert!(sent.iter().all(|before| *before + 1 == number), "{number}: {sent:?}");
+            unproven.sent(&[record(number)], now, true);
+        }
+    }
+
+    #[test]
     fn a_long_datagram_is_cut_between_characters() {
         assert_eq!(cut("ab\u{e9}cd", 3), "ab");
         assert_eq!(cut("ab\u{e9}cd", 4), "ab\u{e9}");
