@@ -99,7 +99,9 @@ impl BanFile {
     /// was read is done here, too.
     pub(crate) fn take_over(&self, bans: &Bans, now: Now) {
         let mut turn = self.turn.write();
-        let Turn::NotYet(before) = mem::take(&mut *turn) else { return };
+        let Turn::NotYet(before) = &mut *turn else { return };
+        let before = mem::take(before);
+        *turn = Turn::Ours;
         let Some(path) = &self.path else { return };
         let kept = match read(path) {
             Ok(kept) => kept,
