@@ -61,6 +61,11 @@ fn benign(n: u32) -> Event<'static> {
     }
 }
 
+/// A request that its upstream answered so.
+fn answered(status: u16, n: u32) -> Event<'static> {
+    Event { status, upstream_status: Some(status), ..benign(n) }
+}
+
 fn events(c: &mut Criterion) {
     let mut group = c.benchmark_group("response");
     let mut bench = |name: &str, clients: u32, event: fn(u32) -> Event<'static>| {
@@ -76,14 +81,14 @@ fn events(c: &mut Criterion) {
     };
     bench("benign, 1,000 clients", 1_000, benign);
     bench("benign, 1,000,000 clients", 1_000_000, benign);
-    bench("404, 100,000 clients", 100_000, |n| Event { status: 404, ..benign(n) });
+    bench("404, 100,000 clients", 100_000, |n| answered(404, n));
     bench("failed login, 100,000 clients", 100_000, |n| Event {
-        status: 401,
         method: Some(&Method::POST),
-        ..benign(n)
+        ..answered(401, n)
     });
     bench("refused by the firewall, one client", 1, |n| Event {
         status: 403,
+        upstream_status: None,
         reason: Some(Reason::WafBlocked),
         ..benign(n)
     });
@@ -111,12 +116,16 @@ fn memory(_: &mut Criterion) {
         ("1,000,000 addresses with a malformed request too", 400, Some(Reason::MalformedRequest)),
         ("1,000,000 addresses refused by a limit too", 429, Some(Reason::RateLimited)),
     ] {
-        (0..1_000_000)
-            .for_each(|n| drop(policy.observe(&Event { status, reason, ..benign(n) }, now)));
+        // An upstream says 404; the others are refused before.
+        let upstream_status = reason.is_none().then_some(status);
+        (0..1_000_000).for_each(|n| {
+            let event = Event { status, upstream_status, reason, ..benign(n) };
+            drop(policy.observe(&event, now));
+        });
         print(what);
     }
     (0..1_000_000).for_each(|n| {
-        let event = Event { status: 401, method: Some(&Method::POST), ..benign(n) };
+        let event = Event { method: Some(&Method::POST), ..answered(401, n) };
         drop(policy.observe(&event, now));
     });
     print("1,000,000 addresses with a failed login too");
