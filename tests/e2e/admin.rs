@@ -69,15 +69,20 @@ fn health_and_readiness_answer() {
     assert_eq!(get(gateway.address(), "/readyz").text(), "ok", "a proxied path like any other");
 }
 
+/// A gateway whose admin listener asks for `s3cr3t-t0ken-0f-the-t3st`.
+fn with_a_token(origin: &Origin) -> Gateway {
+    let config =
+        format!("admin: {{ address: 127.0.0.1:0, token: '${{env:ADMIN_TOKEN}}' }}\n{ALL_TO_API}");
+    Gateway::builder(&config)
+        .set("origin", origin.address())
+        .env("ADMIN_TOKEN", "s3cr3t-t0ken-0f-the-t3st")
+        .start()
+}
+
 #[test]
 fn the_configuration_is_shown_without_its_secrets() {
     let origin = Origin::start(Reply::ok("ok"));
-    let config =
-        format!("admin: {{ address: 127.0.0.1:0, token: '${{env:ADMIN_TOKEN}}' }}\n{ALL_TO_API}");
-    let gateway = Gateway::builder(&config)
-        .set("origin", origin.address())
-        .env("ADMIN_TOKEN", "s3cr3t-t0ken-0f-the-t3st")
-        .start();
+    let gateway = with_a_token(&origin);
     let shown = Ask::new("GET", "/config")
         .field("Authorization", "Bearer s3cr3t-t0ken-0f-the-t3st")
         .send(gateway.admin());
@@ -90,12 +95,7 @@ fn the_configuration_is_shown_without_its_secrets() {
 #[test]
 fn a_mutation_needs_post_and_the_token() {
     let origin = Origin::start(Reply::ok("ok"));
-    let config =
-        format!("admin: {{ address: 127.0.0.1:0, token: '${{env:ADMIN_TOKEN}}' }}\n{ALL_TO_API}");
-    let gateway = Gateway::builder(&config)
-        .set("origin", origin.address())
-        .env("ADMIN_TOKEN", "s3cr3t-t0ken-0f-the-t3st")
-        .start();
+    let gateway = with_a_token(&origin);
     let reload = |method: &str, token: Option<&str>| {
         let ask = Ask::new(method, "/reload").body("");
         let ask = match token {
@@ -129,12 +129,7 @@ fn a_slip_in_an_admin_call_is_told_and_does_nothing() {
 #[test]
 fn who_is_banned_is_told_to_who_may_change_it() {
     let origin = Origin::start(Reply::ok("ok"));
-    let config =
-        format!("admin: {{ address: 127.0.0.1:0, token: '${{env:ADMIN_TOKEN}}' }}\n{ALL_TO_API}");
-    let gateway = Gateway::builder(&config)
-        .set("origin", origin.address())
-        .env("ADMIN_TOKEN", "s3cr3t-t0ken-0f-the-t3st")
-        .start();
+    let gateway = with_a_token(&origin);
     assert_eq!(get(gateway.admin(), "/bans").status, 401);
     assert_eq!(get(gateway.admin(), "/report/scopes").status, 401);
     let ask = Ask::new("GET", "/bans").field("Authorization", "Bearer s3cr3t-t0ken-0f-the-t3st");
